@@ -1,0 +1,51 @@
+"""Files that are whole or absent: write beside, then rename; and the folder for caches."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_beside(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place in one step.
+
+    Parameters
+    ----------
+    path
+        The file to make or to replace; its folder is made where needed.
+    write
+        Called with the neighbour's path, which bears the same suffix.
+
+    Returns
+    -------
+    path
+        The finished file. On any error the neighbour is removed and `path` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    neighbour = Path(name)
+    try:
+        write(neighbour)
+        neighbour.chmod(0o666 & ~_umask())
+        neighbour.replace(path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def cache_folder() -> Path:
+    """Folder for compiled kernels: `SD_CLUSTER_CACHE` where set, else the user's cache folder."""
+    chosen = os.environ.get("SD_CLUSTER_CACHE")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("sd-cluster", appauthor=False)

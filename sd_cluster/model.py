@@ -1,0 +1,257 @@
+"""A model as it was written: its variables with their equations, units, notes and ranges, and its horizon."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from sd_cluster.errors import ModelError, near
+from sd_cluster.expressions import Expression, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sd_cluster.symbols import OdeSystem
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What every variable has.
+
+    Attributes
+    ----------
+    name
+        The modeller's own name, spaces included.
+    units
+        As written in the file, empty where the file says nothing.
+    note
+        The documentation of the variable.
+    low, high
+        The range in which its values make sense, where the file gives one.
+    ranges
+        Ranges over which an array variable runs; empty for a single number.
+    hidden
+        True for the inner stocks of delays and smooths, and for the variables inside macros.
+    """
+
+    kind: ClassVar[str] = "variable"
+    name: str
+    units: str = ""
+    note: str = ""
+    low: float | None = None
+    high: float | None = None
+    ranges: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter(Variable):
+    """A constant that a scenario may set."""
+
+    kind: ClassVar[str] = "parameter"
+    value: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auxiliary(Variable):
+    """A variable computed at each moment; `initial` is what it is while stocks are being initialised."""
+
+    kind: ClassVar[str] = "auxiliary"
+    expression: Expression
+    initial: Expression | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stock(Variable):
+    """What accumulates: `rate` is its net flow, `initial` its value at the start."""
+
+    kind: ClassVar[str] = "stock"
+    rate: Expression
+    initial: Expression
+    non_negative: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen(Variable):
+    """A value taken once, at the start (Vensim's INITIAL)."""
+
+    kind: ClassVar[str] = "initial"
+    expression: Expression
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Variable):
+    """A lookup: straight between its points, level outside them, or a staircase if `step` is set."""
+
+    kind: ClassVar[str] = "lookup"
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    step: bool = False
+
+
+Equation: TypeAlias = Parameter | Auxiliary | Stock | Frozen | Table
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The time a run covers.
+
+    Attributes
+    ----------
+    start, end
+        First and last moment.
+    step
+        The model's own time step, which fixed-step solvers use and pulses refer to.
+    save_every
+        Time between saved rows.
+    unit
+        Unit of time, such as `Year`.
+    """
+
+    start: float
+    end: float
+    step: float
+    save_every: float
+    unit: str = ""
+
+
+CONTROLS = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
+"""Names of the variables that hold the horizon in a model file."""
+
+
+def key(name: str) -> str:
+    """Fold a name the way Vensim compares names: case, spaces, underscores and quotes do not count.
+
+    Examples
+    --------
+    >>> key('"Shared  Knowledge_Base"')
+    'shared_knowledge_base'
+    """
+    return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Equations, units and notes of a model, in the order of its file; it holds no arrays and runs nothing.
+
+    Attributes
+    ----------
+    name
+        File name without suffix.
+    source
+        Path of the file it came from.
+    equations
+        All variables, in file order.
+    horizon
+        The time the file itself asks for.
+    ranges
+        Named ranges of array variables, with their elements.
+    notes
+        What was noticed on reading, such as a unit that is not declared.
+    """
+
+    name: str
+    source: str
+    equations: tuple[Equation, ...]
+    horizon: Horizon
+    ranges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def _by_key(self) -> dict[str, Equation]:
+        return {key(equation.name): equation for equation in self.equations}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the equations: the same for files that mean the same in the same order."""
+        lines = [self.name, *(repr(equation) for equation in self.equations), repr(self.horizon)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy in another process needs: the fields, without what was derived or compiled from them."""
+        return {item.name: self.__dict__[item.name] for item in fields(self)}
+
+    def variable(self, name: str) -> Equation:
+        """The variable of this name; case, spaces and underscores do not count.
+
+        Raises
+        ------
+        ModelError
+            If there is none; the text names the nearest one.
+        """
+        found = self._by_key.get(key(name))
+        if found is None:
+            visible = [equation.name for equation in self.equations if not equation.hidden]
+            raise ModelError(f"{self.name} has no variable '{name}'{near(name, visible)}")
+        return found
+
+    def __contains__(self, name: str) -> bool:
+        return key(name) in self._by_key
+
+    def of_kind(self, kind: type[Variable]) -> Iterator[Equation]:
+        """Variables of one kind, hidden ones too, in file order."""
+        return (equation for equation in self.equations if isinstance(equation, kind))
+
+    @cached_property
+    def stocks(self) -> tuple[str, ...]:
+        """Names of the stocks the modeller wrote, in file order."""
+        return tuple(equation.name for equation in self.of_kind(Stock) if not equation.hidden)
+
+    @cached_property
+    def auxiliaries(self) -> tuple[str, ...]:
+        """Names of the computed variables the modeller wrote, in file order."""
+        return tuple(
+            equation.name
+            for equation in self.equations
+            if isinstance(equation, Auxiliary | Frozen) and not equation.hidden
+        )
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """The constants a scenario may set, by name."""
+        return {equation.name: equation for equation in self.equations if isinstance(equation, Parameter)}
+
+    def symbolic(self) -> "OdeSystem":
+        """SymPy's view of the equations: stocks, auxiliaries and net flows as symbols and expressions."""
+        from sd_cluster.symbols import ode_system
+
+        return ode_system(self)
+
+    def table(self) -> "pd.DataFrame":
+        """One row a variable: name, kind, value, units, low, high, note, equation."""
+        import pandas as pd
+
+        rows = [
+            {
+                "name": equation.name,
+                "kind": equation.kind,
+                "value": equation.value if isinstance(equation, Parameter) else None,
+                "units": equation.units,
+                "low": equation.low,
+                "high": equation.high,
+                "note": equation.note,
+                "equation": written(equation),
+            }
+            for equation in self.equations
+            if not equation.hidden
+        ]
+        return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float}).set_index("name")
+
+
+def written(equation: Equation) -> str:
+    """The equation of a variable as a person would read it."""
+    match equation:
+        case Parameter():
+            return f"{equation.value:g}"
+        case Auxiliary() if equation.initial is not None:
+            return f"active initial({text(equation.expression)}, {text(equation.initial)})"
+        case Auxiliary():
+            return text(equation.expression)
+        case Frozen():
+            return f"initial({text(equation.expression)})"
+        case Stock():
+            return f"integ({text(equation.rate)}, {text(equation.initial)})"
+        case Table():
+            return ", ".join(f"({x:g}, {y:g})" for x, y in zip(equation.x, equation.y, strict=True))

@@ -1,0 +1,247 @@
+"""What the compiled equations call: built-in functions in plain Python, fit for numba, and a small evaluator.
+
+The switching functions get `clock`, the middle of the running step (fixed steps) or of the stretch between two
+switching times (continuous solvers): whatever is on in the middle is on throughout. That is Vensim's own rule for
+fixed steps ("on if Time + TIME STEP / 2 lies past the start").
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from sd_cluster.errors import ModelError
+from sd_cluster.expressions import Call, Expression, Lookup, Name, Number, Operation
+
+ZERO = 1e-6
+"""What XIDZ and ZIDZ take for zero (Vensim reference manual)."""
+
+
+def lookup(p: Sequence[float], at: int, x: float) -> float:
+    """Read the table stored in `p` from `at` on: count, all x, all y; straight between points, level outside."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if not x > p[first]:
+        return p[first + n] if x == x else x
+    if x >= p[last]:
+        return p[last + n]
+    low, high = first, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return p[low + n] + (p[low + n + 1] - p[low + n]) * (x - p[low]) / (p[low + 1] - p[low])
+
+
+def lookup_slope(p: Sequence[float], at: int, x: float) -> float:
+    """Slope of a table; at a point, the slope to its right."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if x < p[first] or x >= p[last]:
+        return 0.0
+    low, high = first, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return (p[low + n + 1] - p[low + n]) / (p[low + 1] - p[low])
+
+
+def staircase(p: Sequence[float], at: int, x: float) -> float:
+    """Read a table that holds each value until the next point."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if x < p[first]:
+        return p[first + n]
+    low, high = first, last + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return p[low + n]
+
+
+def minimum(a: float, b: float) -> float:
+    """Smaller of two numbers."""
+    return a if a < b else b
+
+
+def maximum(a: float, b: float) -> float:
+    """Larger of two numbers."""
+    return a if a > b else b
+
+
+def integer(x: float) -> float:
+    """Whole part of a number, towards zero (Vensim's INTEGER)."""
+    return float(math.trunc(x))
+
+
+def modulo(a: float, b: float) -> float:
+    """What is left of `a` after whole multiples of `b`, with the sign of `a`; zero where `b` is not positive."""
+    return math.fmod(a, b) if b > 0 else 0.0
+
+
+def quantum(a: float, b: float) -> float:
+    """Largest multiple of `b` not beyond `a`, towards zero; `a` itself where `b` is not positive."""
+    return b * math.trunc(a / b) if b > 0 else a
+
+
+def xidz(a: float, b: float, x: float) -> float:
+    """`a / b`, or `x` where `b` is zero."""
+    return x if abs(b) < ZERO else a / b
+
+
+def zidz(a: float, b: float) -> float:
+    """`a / b`, or zero where `b` is zero."""
+    return 0.0 if abs(b) < ZERO else a / b
+
+
+def step(clock: float, height: float, start: float) -> float:
+    """`height` from `start` on."""
+    return height if clock > start else 0.0
+
+
+def ramp(t: float, clock: float, slope: float, start: float, end: float) -> float:
+    """A line of `slope` from `start` to `end`, level after."""
+    if not clock > start:
+        return 0.0
+    return slope * (min(max(t, start), end) - start)
+
+
+def pulse(clock: float, dt: float, start: float, width: float) -> float:
+    """One from `start` on for `width`, at least one step long."""
+    return 1.0 if clock > start and clock < start + max(width, dt) else 0.0
+
+
+def pulse_train(clock: float, dt: float, start: float, width: float, interval: float, end: float) -> float:
+    """Pulses every `interval` from `start` on, until `end`."""
+    if not (clock > start and clock < end):
+        return 0.0
+    if not interval > 0.0:
+        return 1.0 if clock < start + max(width, dt) else 0.0
+    return 1.0 if math.fmod(clock - start, interval) < max(width, dt) else 0.0
+
+
+def xmile_pulse(clock: float, dt: float, start: float, magnitude: float) -> float:
+    """XMILE's PULSE: `magnitude` given within one step."""
+    return magnitude / dt if clock > start and clock < start + dt else 0.0
+
+
+def xmile_pulse_train(clock: float, dt: float, start: float, interval: float, magnitude: float) -> float:
+    """XMILE's PULSE with an interval: `magnitude` given within one step, again and again."""
+    if not clock > start:
+        return 0.0
+    past = math.fmod(clock - start, interval) if interval > 0.0 else clock - start
+    return magnitude / dt if past < dt else 0.0
+
+
+HELPERS: dict[str, Callable[..., float]] = {
+    function.__name__: function
+    for function in (
+        lookup, lookup_slope, staircase, minimum, maximum, integer, modulo, quantum, xidz, zidz,
+        step, ramp, pulse, pulse_train, xmile_pulse, xmile_pulse_train,
+    )
+}  # fmt: skip
+
+MATHS: dict[str, Callable[..., float]] = {
+    "abs": abs,
+    "arccos": math.acos,
+    "arcsin": math.asin,
+    "arctan": math.atan,
+    "cos": math.cos,
+    "cosh": math.cosh,
+    "exp": math.exp,
+    "ln": math.log,
+    "power": math.pow,
+    "sin": math.sin,
+    "sinh": math.sinh,
+    "sqrt": math.sqrt,
+    "tan": math.tan,
+    "tanh": math.tanh,
+}
+"""Functions that go by other names in Python."""
+
+
+def step_times(start: float) -> list[float]:
+    """When a step switches."""
+    return [start]
+
+
+def pulse_times(start: float, width: float, dt: float) -> list[float]:
+    """When a pulse switches."""
+    return [start, start + max(width, dt)]
+
+
+def train_times(start: float, width: float, interval: float, end: float, dt: float, first: float, last: float) -> list[float]:
+    """When a pulse train switches between `first` and `last`."""
+    if not interval > 0.0:
+        return [start, min(start + max(width, dt), end)]
+    times = [end] if end < last else []
+    count = max(0, math.ceil((first - start) / interval) - 1)
+    while (at := start + count * interval) < min(end, last):
+        times += [at, min(at + max(width, dt), end)]
+        count += 1
+    return times
+
+
+def evaluate(expression: Expression, value: Callable[[str], float]) -> float:
+    """Value of an expression of constants; a switching function or a lookup in it is a `ModelError`."""
+    match expression:
+        case Number():
+            return expression.value
+        case Name():
+            return value(expression.name)
+        case Lookup():
+            raise ModelError(f"a constant reads the lookup '{expression.table}'; give it a number")
+        case Call(function="pi"):
+            return math.pi
+        case Call():
+            arguments = [evaluate(argument, value) for argument in expression.arguments]
+            if expression.function == "if_then_else":
+                return arguments[1] if arguments[0] else arguments[2]
+            if expression.function == "log":
+                return math.log(arguments[0]) / math.log(arguments[1])
+            known = {**MATHS, "min": minimum, "max": maximum, **HELPERS}
+            return known[expression.function](*arguments)
+        case Operation():
+            operands = [evaluate(operand, value) for operand in expression.operands]
+            return _operate(expression.operator, operands)
+
+
+def _operate(operator: str, operands: list[float]) -> float:
+    a, b = operands[0], operands[-1]
+    match operator:
+        case "neg":
+            return -a
+        case "not":
+            return float(not a)
+        case "and":
+            return float(bool(a) and bool(b))
+        case "or":
+            return float(bool(a) or bool(b))
+        case "+":
+            return a + b
+        case "-":
+            return a - b
+        case "*":
+            return a * b
+        case "/":
+            return a / b
+        case "^":
+            return math.pow(a, b)
+        case "<":
+            return float(a < b)
+        case "<=":
+            return float(a <= b)
+        case ">":
+            return float(a > b)
+        case ">=":
+            return float(a >= b)
+        case "=":
+            return float(a == b)
+        case _:
+            return float(a != b)

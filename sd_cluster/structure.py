@@ -1,0 +1,228 @@
+"""What depends on what in a model: orders of computation, kinds of variation, circles, switching times."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+
+from sd_cluster.errors import ModelError
+from sd_cluster.expressions import COMPARISONS, TIME, TIME_FUNCTIONS, Call, Expression, Lookup, Name, Operation, references, walk
+from sd_cluster.model import Auxiliary, Equation, Frozen, Model, Parameter, Stock, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The orders in which a model is computed.
+
+    Attributes
+    ----------
+    parameters, stocks, frozen, tables
+        Names, in file order.
+    constant
+        Auxiliaries that depend on parameters alone, in an order in which they can be computed.
+    moving
+        Auxiliaries that depend on time or stocks (or on values frozen at the start), in such an order.
+    initial
+        Auxiliaries, stocks and frozen values in the order in which they are computed at the start.
+    switches
+        Nodes whose switching times depend on parameters alone: these times are known before a run.
+    tables_of_time
+        Tables that are read at Time itself.
+    unlocated
+        Sentences that name the switches that cannot be known before a run.
+    """
+
+    parameters: tuple[str, ...]
+    stocks: tuple[str, ...]
+    frozen: tuple[str, ...]
+    tables: tuple[str, ...]
+    constant: tuple[str, ...]
+    moving: tuple[str, ...]
+    initial: tuple[str, ...]
+    equations: Mapping[str, Equation]
+    switches: frozenset[Expression] = frozenset()
+    tables_of_time: tuple[str, ...] = ()
+    unlocated: tuple[str, ...] = ()
+
+
+def running(equation: Equation) -> Expression | None:
+    """The expression that gives a variable's value during a run, if it has one."""
+    return equation.expression if isinstance(equation, Auxiliary) else None
+
+
+def starting(equation: Equation) -> Expression | None:
+    """The expression that gives a variable's value at the start, if it has one."""
+    match equation:
+        case Auxiliary():
+            return equation.expression if equation.initial is None else equation.initial
+        case Stock():
+            return equation.initial
+        case Frozen():
+            return equation.expression
+        case _:
+            return None
+
+
+@lru_cache(maxsize=256)
+def structure(model: Model) -> Structure:
+    """Orders of computation of a model.
+
+    Raises
+    ------
+    ModelError
+        If equations go in a circle; the text shows the circle.
+    """
+    equations = {equation.name: equation for equation in model.equations}
+    constant, moving = _running_order(model.name, equations)
+    initial = _initial_order(model.name, equations, set(constant))
+    settled = {name for name, equation in equations.items() if isinstance(equation, Parameter)} | set(constant)
+    switches, unlocated = _switches(equations, settled)
+    return Structure(
+        parameters=_names(equations, Parameter),
+        stocks=_names(equations, Stock),
+        frozen=_names(equations, Frozen),
+        tables=_names(equations, Table),
+        constant=constant,
+        moving=moving,
+        initial=initial,
+        equations=equations,
+        switches=switches,
+        tables_of_time=_tables_of_time(equations),
+        unlocated=unlocated,
+    )
+
+
+def check_circles(model: Model) -> None:
+    """Raise a `ModelError` that shows the circle if equations depend on each other in one."""
+    structure(model)
+
+
+def _names(equations: Mapping[str, Equation], kind: type) -> tuple[str, ...]:
+    return tuple(name for name, equation in equations.items() if isinstance(equation, kind))
+
+
+def _order(model: str, graph: Mapping[str, Iterable[str]], what: str) -> list[str]:
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle = " -> ".join(f"'{name}'" for name in reversed(error.args[1]))
+        raise ModelError(f"{model}: {what} go in a circle: {circle}; a stock or INITIAL must break it") from None
+
+
+def _running_order(model: str, equations: Mapping[str, Equation]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    graph: dict[str, list[str]] = {}
+    for name, equation in equations.items():
+        expression = running(equation)
+        if expression is not None:
+            reads = references(expression)
+            graph[name] = [read for read in reads if read in equations and running(equations[read]) is not None]
+    order = [name for name in _order(model, graph, "equations") if name in graph]
+    changing: set[str] = {TIME}
+    changing |= {name for name, equation in equations.items() if isinstance(equation, Stock | Frozen)}
+    constant, moving = [], []
+    for name in order:
+        equation = equations[name]
+        expression = running(equation)
+        assert expression is not None and isinstance(equation, Auxiliary)
+        switching = any(isinstance(node, Call) and node.function in TIME_FUNCTIONS for node in walk(expression))
+        if switching or equation.initial is not None or changing & set(references(expression)):
+            changing.add(name)
+            moving.append(name)
+        else:
+            constant.append(name)
+    return tuple(constant), tuple(moving)
+
+
+def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[str]) -> tuple[str, ...]:
+    graph: dict[str, list[str]] = {}
+    for name, equation in equations.items():
+        expression = starting(equation)
+        if expression is None or name in settled:
+            continue
+        graph[name] = [
+            read
+            for read in references(expression)
+            if read in equations and read not in settled and starting(equations[read]) is not None
+        ]
+    return tuple(name for name in _order(model, graph, "initial values") if name in graph)
+
+
+def _moving_expression(equation: Equation) -> Expression | None:
+    return equation.rate if isinstance(equation, Stock) else running(equation)
+
+
+def _tables_of_time(equations: Mapping[str, Equation]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for expression in map(_moving_expression, equations.values()):
+        for node in walk(expression) if expression is not None else ():
+            if isinstance(node, Lookup) and node.argument == Name(TIME):
+                found[node.table] = None
+    return tuple(found)
+
+
+def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[frozenset[Expression], tuple[str, ...]]:
+    """Nodes that switch at known times, and sentences about those that switch at unknown ones."""
+    found: list[Expression] = []
+    unlocated: list[str] = []
+
+    def known(expression: Expression) -> bool:
+        """Whether a value depends on parameters alone."""
+        return not any(isinstance(n, Call) and n.function in TIME_FUNCTIONS for n in walk(expression)) and all(
+            name in settled for name in references(expression)
+        )
+
+    for name, equation in equations.items():
+        expression = _moving_expression(equation)
+        for node in walk(expression) if expression is not None else ():
+            if isinstance(node, Call) and node.function in TIME_FUNCTIONS:
+                if all(known(argument) for argument in timing(node)):
+                    found.append(node)
+                else:
+                    unlocated.append(f"'{name}' switches by {node.function.replace('_', ' ')} at a time that varies")
+            elif isinstance(node, Operation) and node.operator in COMPARISONS:
+                first, second = node.operands
+                if (first == Name(TIME) and known(second)) or (second == Name(TIME) and known(first)):
+                    found.append(node)
+                elif not known(node):
+                    unlocated.append(f"'{name}' switches by a condition on the state or on an expression of time")
+    return frozenset(found), tuple(dict.fromkeys(unlocated))
+
+
+def timing(call: Call) -> tuple[Expression, ...]:
+    """The arguments of a switching function that say when it switches."""
+    if call.function in {"step", "ramp"}:
+        return call.arguments[1:]
+    if call.function == "xmile_pulse_train":
+        return call.arguments[:2]
+    if call.function == "xmile_pulse":
+        return call.arguments[:1]
+    return call.arguments
+
+
+def constant_value(name: str, equations: Iterable[Equation]) -> float:
+    """Value of a variable that depends on parameters alone, such as FINAL TIME.
+
+    Raises
+    ------
+    ModelError
+        If it depends on a stock or on time, or is not a finite number.
+    """
+    from sd_cluster.runtime import evaluate
+
+    by_name = {equation.name: equation for equation in equations}
+
+    def value(of: str, above: tuple[str, ...]) -> float:
+        equation = by_name.get(of)
+        if of in above:
+            raise ModelError(f"'{of}' depends on itself; give it a number")
+        if isinstance(equation, Parameter):
+            return equation.value
+        if not isinstance(equation, Auxiliary):
+            raise ModelError(f"'{name}' depends on '{of}', which varies; it should be a constant")
+        return evaluate(equation.expression, lambda read: value(read, (*above, of)))
+
+    result = value(name, ())
+    if not math.isfinite(result):
+        raise ModelError(f"'{name}' is {result}; it should be a finite number")
+    return result
