@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,8 @@ def compiled(source: str, helpers: Mapping[str, Any]) -> dict[str, Any]:
         (new / _SOURCE).write_text(source, encoding="utf-8")
         functions = _build(source, helpers, new)
         (new / _SEAL).write_bytes(_seal(new, key))
-        try:
+        with suppress(OSError):  # another process was faster; its entry is as good
             new.rename(entry)
-        except OSError:
-            pass  # another process was faster; its entry is as good
         return functions
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -136,4 +135,3 @@ def _build(source: str, helpers: Mapping[str, Any], entry: Path | None) -> dict[
 
 def _ours(function: object) -> bool:
     return getattr(function, "__module__", "") == "sd_cluster.runtime"
-

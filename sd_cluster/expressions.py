@@ -134,9 +134,7 @@ def replace_names(expression: Expression, replacement: Callable[[Name], Expressi
                 expression.operator, tuple(replace_names(part, replacement) for part in expression.operands)
             )
         case Call():
-            return Call(
-                expression.function, tuple(replace_names(part, replacement) for part in expression.arguments)
-            )
+            return Call(expression.function, tuple(replace_names(part, replacement) for part in expression.arguments))
         case Lookup():
             argument = replace_names(expression.argument, replacement)
             return Lookup(expression.table, argument, expression.slope)
@@ -160,8 +158,10 @@ def text(expression: Expression, binding: int = 0) -> str:
     """
     match expression:
         case Number():
-            return f"{expression.value:g}" if expression.value == float(f"{expression.value:g}") else repr(
-                expression.value
+            return (
+                f"{expression.value:g}"
+                if expression.value == float(f"{expression.value:g}")
+                else repr(expression.value)
             )
         case Name():
             return expression.name + (f"[{', '.join(expression.indices)}]" if expression.indices else "")

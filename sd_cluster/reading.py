@@ -7,6 +7,7 @@ is written beside the model file.
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,7 +134,7 @@ class _Reader:
             raise
         except (ParseError, VisitationError) as error:
             raise ReadingError(f"{self.path.name} is not a model that can be read: {_first_line(error)}") from None
-        except Exception as error:  # noqa: BLE001  a stranger's file may break the translator anywhere
+        except Exception as error:
             raise ReadingError(f"{self.path.name} is not a model that can be read: {_first_line(error)}") from None
 
     def _vensim(self) -> tuple[Any, ...]:
@@ -142,7 +143,9 @@ class _Reader:
 
         file = VensimFile(self.path)
         if "~" not in file.model_text:
-            raise ReadingError(f"{self.path.name} is not a Vensim model: it holds no equation ended by '~ units ~ note |'")
+            raise ReadingError(
+                f"{self.path.name} is not a Vensim model: it holds no equation ended by '~ units ~ note |'"
+            )
         file.parse(parse_all=False)
         for section in file.sections:
             section.parse(parse_all=False)
@@ -246,7 +249,7 @@ class _Section:
         if ast.type != "interpolate":
             self.fail(f"lookups of type '{ast.type}' are not supported yet; supported: interpolate")
         x, y = tuple(map(float, ast.x)), tuple(map(float, ast.y))
-        if any(later <= earlier for earlier, later in zip(x, x[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(x)):
             self.fail("the lookup has two points at the same x; give each point its own x")
         if not all(map(math.isfinite, (*x, *y))):
             self.fail("the lookup holds a value that is not a number")
@@ -260,8 +263,6 @@ class _Section:
     def define(self, equation: Equation) -> Name:
         self.reader.add(equation)
         return Name(equation.name)
-
-    # --- expressions -------------------------------------------------------------------------------------------
 
     def lower(self, ast: Any) -> Expression:
         """Our form of one of PySD's expressions."""
@@ -341,7 +342,10 @@ class _Section:
         if function not in FUNCTIONS:
             close = near(written, FUNCTIONS)
             self.fail(f"the function '{written.replace('_', ' ')}' is not supported{close}; {_supported()}")
-        return Call(function, self._arguments(written, ast.arguments, FUNCTIONS[function]))
+        arguments = self._arguments(written, ast.arguments, FUNCTIONS[function])
+        if function == "pulse_train":  # PySD gives start, interval, width, end
+            arguments = (arguments[0], arguments[2], arguments[1], arguments[3])
+        return Call(function, arguments)
 
     def _arguments(self, function: str, arguments: Iterable[Any], counts: tuple[int, ...]) -> tuple[Expression, ...]:
         lowered = tuple(self.lower(argument) for argument in arguments)
@@ -383,7 +387,9 @@ class _Section:
             outflow = Operation("/", (Name(name), stage_time))
             rate = Operation("-", (inflow, outflow))
             self.define(Stock(name=name, hidden=True, rate=rate, initial=Operation("*", (initial, stage_time))))
-            inflow = self.define(Auxiliary(name=self.hidden_name(f"delay outflow {stage}"), hidden=True, expression=outflow))
+            inflow = self.define(
+                Auxiliary(name=self.hidden_name(f"delay outflow {stage}"), hidden=True, expression=outflow)
+            )
         return inflow
 
     def _order(self, order: Any) -> int:

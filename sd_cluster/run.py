@@ -98,7 +98,11 @@ class Run:
 
         columns = zip(self.names, self.units, self.values.T, strict=True)
         data = {name: ("time", column, {"units": unit}) for name, unit, column in columns}
-        about = {"scenario": self.scenario, "notes": list(self.notes), "provenance": json.dumps(self.provenance)}
+        about = {
+            "scenario": self.scenario,
+            "notes": list(self.notes),
+            "provenance": json.dumps(self.provenance),
+        }
         return xr.Dataset(data, coords={"time": self.times}, attrs=about)
 
     def save(self, path: str | Path) -> Path:
@@ -121,9 +125,7 @@ class Run:
             "notes": json.dumps(self.notes),
             "provenance": json.dumps(self.provenance),
         }
-        dataset = xr.Dataset(
-            {"values": (("time", "variable"), self.values)}, coords={"time": self.times}, attrs=about
-        )
+        dataset = xr.Dataset({"values": (("time", "variable"), self.values)}, coords={"time": self.times}, attrs=about)
 
         def write(neighbour: Path) -> None:
             dataset.to_netcdf(neighbour, engine="scipy")

@@ -56,11 +56,13 @@ class Runner:
         rows = [round((time - start) / step) for time in self.times]
         for row, time in zip(rows, self.times, strict=True):
             if abs(start + row * step - time) > 1e-6 * step:
-                raise ScenarioError(f"time {time:g} does not fall on a step of {step:g} from {start:g}; choose a step that divides it")
+                raise ScenarioError(
+                    f"time {time:g} does not fall on a step of {step:g} from {start:g}; choose a step that divides it"
+                )
         self._rows = np.array(rows, dtype=np.int64)
-        middle = self.scenario.with_changes({name: 0.0 for name in self.names})
+        middle = self.scenario.with_changes(dict.fromkeys(self.names, 0.0))
         inputs = apply(self.model, middle)
-        self._targets = list(apply(self.model, Scenario("", {name: 0.0 for name in self.names})).values)
+        self._targets = list(apply(self.model, Scenario("", dict.fromkeys(self.names, 0.0))).values)
         self._kernel = compile_model(inputs.model, self.backend)
         values = {**controls(self.model, self.horizon), **inputs.values}
         self._p = self._kernel.vector(values, inputs.tables)

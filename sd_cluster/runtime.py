@@ -176,7 +176,9 @@ def pulse_times(start: float, width: float, dt: float) -> list[float]:
     return [start, start + max(width, dt)]
 
 
-def train_times(start: float, width: float, interval: float, end: float, dt: float, first: float, last: float) -> list[float]:
+def train_times(
+    start: float, width: float, interval: float, end: float, dt: float, first: float, last: float
+) -> list[float]:
     """When a pulse train switches between `first` and `last`."""
     if not interval > 0.0:
         return [start, min(start + max(width, dt), end)]

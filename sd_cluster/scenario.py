@@ -100,14 +100,14 @@ class Scenario:
         return hash((self.name, tuple(self.changes.items())))
 
     def with_changes(self, changes: "Mapping[str, Change]", name: str | None = None) -> "Scenario":
-        """This scenario with further changes, which win over its own; under a new name where one is given."""
+        """The scenario with further changes, which win over its own; under a new name where one is given."""
         return Scenario(self.name if name is None else name, {**self.changes, **changes})
 
 
 def _taken(scenario: str, target: str, change: object) -> float | TimeSeries:
     if isinstance(change, TimeSeries):
         return change
-    if isinstance(change, bool) or isinstance(change, str):
+    if isinstance(change, bool | str):
         raise ScenarioError(f"scenario '{scenario}' sets '{target}' to {change!r}; give a number or a time series")
     if isinstance(change, Mapping):
         points = sorted((float(year), float(value)) for year, value in change.items())
@@ -210,9 +210,7 @@ def _series_name(parameter: str) -> str:
 
 
 def _table(name: str, series: TimeSeries) -> Table:
-    return Table(
-        name=_series_name(name), hidden=True, x=series.years, y=series.values, step=series.kind == "previous"
-    )
+    return Table(name=_series_name(name), hidden=True, x=series.years, y=series.values, step=series.kind == "previous")
 
 
 def _variant(model: Model, series: Mapping[str, TimeSeries], stocks: set[str]) -> Model:
@@ -224,7 +222,12 @@ def _variant(model: Model, series: Mapping[str, TimeSeries], stocks: set[str]) -
         elif equation.name in series:
             table = _table(equation.name, series[equation.name])
             reading = Lookup(table.name, Name(TIME))
-            about = {"units": equation.units, "note": equation.note, "low": equation.low, "high": equation.high}
+            about = {
+                "units": equation.units,
+                "note": equation.note,
+                "low": equation.low,
+                "high": equation.high,
+            }
             equations += [table, Auxiliary(name=equation.name, expression=reading, **about)]  # type: ignore[arg-type]
         else:
             equations.append(equation)

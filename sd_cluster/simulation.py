@@ -128,8 +128,6 @@ class Simulation:
             if not math.isfinite(value):
                 raise SimulationError(f"{self.model.name}: stock '{name}' starts at {value}; it should be a number")
 
-    # --- going on ------------------------------------------------------------------------------------------------
-
     def run_to(self, time: float) -> None:
         """Go on to a time, not beyond the end of the horizon.
 
@@ -141,7 +139,9 @@ class Simulation:
             If the run cannot go on.
         """
         if not self.time <= time <= self.horizon.end:
-            raise ScenarioError(f"cannot run to {time:g}: the run stands at {self.time:g} and ends at {self.horizon.end:g}")
+            raise ScenarioError(
+                f"cannot run to {time:g}: the run stands at {self.time:g} and ends at {self.horizon.end:g}"
+            )
         if isinstance(self.solver, Adaptive):
             self._run_adaptive(time)
         else:
@@ -205,8 +205,6 @@ class Simulation:
             notes=self._notes(),
             provenance=self._provenance(),
         )
-
-    # --- inside ----------------------------------------------------------------------------------------------------
 
     def _row(self, time: float) -> Floats:
         row = self._kernel.array(len(self._kernel.names))
@@ -273,12 +271,16 @@ class Simulation:
         for stop in [*stops, time] if time > here else []:
             saves = [save for save in self._saves if here < save < stop]
             rates = _Rates(self._kernel, self._p, self._tick(here), np.nextafter(stop, -np.inf))
-            options: dict[str, Any] = {"method": self.solver.method, "rtol": self.solver.rtol, "atol": self.solver.atol}
+            options: dict[str, Any] = {
+                "method": self.solver.method,
+                "rtol": self.solver.rtol,
+                "atol": self.solver.atol,
+            }
             if self.solver.method in {"LSODA", "Radau", "BDF"} and len(self._y):
                 options["jac"] = rates.jacobian
             answer = solve_ivp(rates, (here, stop), np.array(self._y), t_eval=[*saves, stop], **options)
             if not answer.success or not np.isfinite(answer.y).all():
-                raise self._blame_adaptive(rates, answer)
+                raise self._blame_adaptive(answer)
             for save, state in zip(saves, answer.y.T, strict=False):
                 self._save_row(save, state)
             self._set_state(answer.y[:, -1])
@@ -295,11 +297,9 @@ class Simulation:
         self._times.append(time)
         self._rows.append(self._row(time))
 
-    def _blame_adaptive(self, rates: "_Rates", answer: Any) -> SimulationError:
-        if answer.y.size and np.isfinite(answer.y[:, -1]).all():
-            time = float(answer.t[-1])
-        else:
-            time = self.time
+    def _blame_adaptive(self, answer: Any) -> SimulationError:
+        reached = answer.y.size and np.isfinite(answer.y[:, -1]).all()
+        time = float(answer.t[-1]) if reached else self.time
         unit = self.model.horizon.unit or "time"
         return SimulationError(
             f"{self.model.name}: the solver stopped after {unit} {time:g} ({answer.message});"
@@ -383,6 +383,7 @@ def controls(model: Model, horizon: Horizon) -> dict[str, float]:
 
 
 def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, solver: Solver) -> Horizon:
+    """The horizon of a run: the one given, else the model's, with the solver's step where it states one."""
     if horizon is None:
         chosen = model.horizon
     elif isinstance(horizon, Horizon):
@@ -391,13 +392,16 @@ def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, 
         start, end = horizon
         chosen = replace(model.horizon, start=float(start), end=float(end))
     if not (math.isfinite(chosen.start) and math.isfinite(chosen.end) and chosen.start < chosen.end):
-        raise ScenarioError(f"the horizon goes from {chosen.start:g} to {chosen.end:g}; its end should lie after its start")
+        raise ScenarioError(
+            f"the horizon goes from {chosen.start:g} to {chosen.end:g}; its end should lie after its start"
+        )
     if not isinstance(solver, Adaptive) and solver.step is not None:
         chosen = replace(chosen, step=solver.step)
     return chosen
 
 
 def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[float]:
+    """Times at which rows are saved, increasing."""
     if save is None or isinstance(save, int | float):
         every = horizon.save_every if save is None else float(save)
         if not every > 0:

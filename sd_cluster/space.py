@@ -36,7 +36,9 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.ranges:
-            raise ScenarioError("a space has no parameter; name at least one, as in Space({'initial trust': (0.05, 0.6)})")
+            raise ScenarioError(
+                "a space has no parameter; name at least one, as in Space({'initial trust': (0.05, 0.6)})"
+            )
         taken = {}
         for name, bounds in self.ranges.items():
             try:
@@ -102,4 +104,5 @@ class Space:
         for name, (low, high) in self.ranges.items():
             variable = model.variable(name)
             own.append(variable.value if isinstance(variable, Parameter) else 0.5 * (low + high))
-        return np.clip(np.array(own), self.lower, self.upper)
+        values: Floats = np.clip(np.array(own), self.lower, self.upper)
+        return values

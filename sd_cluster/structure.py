@@ -7,7 +7,18 @@ from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
 from sd_cluster.errors import ModelError
-from sd_cluster.expressions import COMPARISONS, TIME, TIME_FUNCTIONS, Call, Expression, Lookup, Name, Operation, references, walk
+from sd_cluster.expressions import (
+    COMPARISONS,
+    TIME,
+    TIME_FUNCTIONS,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Operation,
+    references,
+    walk,
+)
 from sd_cluster.model import Auxiliary, Equation, Frozen, Model, Parameter, Stock, Table
 
 

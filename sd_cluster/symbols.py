@@ -151,7 +151,7 @@ def _derivative(name: str, table: str, arguments: tuple[Any, ...], index: int) -
             return _function(name)(arguments[0], one, zero)
         case "if_then_else", 2:
             return _function(name)(arguments[0], zero, one)
-        case ("min" | "max"), _:
+        case (("min" | "max"), _):
             first_counts = _function("<" if name == "min" else ">")(*arguments)
             return first_counts if index == 0 else one - first_counts
         case "power", 0:
@@ -162,17 +162,17 @@ def _derivative(name: str, table: str, arguments: tuple[Any, ...], index: int) -
             return _function(name)(base, exponent) * sympy.log(base)
         case "modulo", 0:
             return one
-        case ("modulo" | "quantum"), 1:
+        case (("modulo" | "quantum"), 1):
             whole = _function("integer")(arguments[0] / arguments[1])
             return -whole if name == "modulo" else whole
-        case ("xidz" | "zidz"), 0:
+        case (("xidz" | "zidz"), 0):
             return _function("zidz")(one, arguments[1])
-        case ("xidz" | "zidz"), 1:
+        case (("xidz" | "zidz"), 1):
             ratio = _function("zidz")(arguments[0], arguments[1])
             return -_function("zidz")(ratio, arguments[1])
         case "xidz", 2:
             return _function("xidz")(zero, arguments[1], one)
-        case ("step" | "ramp"), 0:
+        case (("step" | "ramp"), 0):
             return _function(name)(one, *arguments[1:])
         case "xmile_pulse", 1:
             return _function(name)(arguments[0], one)

@@ -6,21 +6,41 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from sd_cluster.errors import UnitsError
-from sd_cluster.expressions import COMPARISONS, LOGIC, TIME, Call, Expression, Lookup, Name, Number, Operation, text
+from sd_cluster.expressions import (
+    COMPARISONS,
+    LOGIC,
+    TIME,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Number,
+    Operation,
+    text,
+    walk,
+)
 from sd_cluster.model import Auxiliary, Equation, Frozen, Model, Parameter, Stock, Table, written
 
 Dimension: TypeAlias = "Mapping[str, float] | None"
 """Exponents by base unit; an empty mapping is dimensionless, None is not known."""
 
 _DIMENSIONLESS = {"", "1", "dmnl", "dimensionless", "fraction", "unitless", "none"}
-_SAME = {"yr": "year", "yrs": "year", "mth": "month", "mo": "month", "wk": "week", "dollar": "$", "people": "person"}
+_SAME = {
+    "yr": "year",
+    "yrs": "year",
+    "mth": "month",
+    "mo": "month",
+    "wk": "week",
+    "dollar": "$",
+    "people": "person",
+}
 _LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer"}
 _PLAIN_ARGUMENT = {
     "exp", "ln", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
 }  # fmt: skip
 
 
-class _Clash(Exception):
+class _ClashError(Exception):
     def __init__(self, what: str) -> None:
         super().__init__(what)
 
@@ -54,7 +74,11 @@ def dimension(units: str) -> Mapping[str, float]:
         if word not in registry:
             registry.define(f"{word} = [{word}]")
     try:
-        parsed = registry.parse_units(words) if not re.match(r"^\s*1\s*/", words) else (registry.parse_expression(words)).units
+        parsed = (
+            registry.parse_units(words)
+            if not re.match(r"^\s*1\s*/", words)
+            else (registry.parse_expression(words)).units
+        )
     except Exception as error:
         raise ValueError(f"'{units}' is not a unit ({error})") from None
     return {_from_identifier(name): float(power) for name, power in parsed._units.items() if power}
@@ -100,8 +124,9 @@ def show(dimensions: Dimension) -> str:
 def check_units(model: Model) -> tuple[str, ...]:
     """Check that both sides of every equation have the same units.
 
-    Numbers written in an equation are dimensionless, and zero has any unit. Variables without declared units are
-    not known: what they touch is not judged.
+    Numbers written in an equation are dimensionless when they are added to something; where they stand alone (an
+    initial value, a time, a bound, a branch) they take the unit that is needed. Variables without declared units
+    are not known: what they touch is not judged.
 
     Returns
     -------
@@ -118,7 +143,7 @@ def check_units(model: Model) -> tuple[str, ...]:
     for equation in model.equations:
         try:
             _check(equation, declared, model)
-        except _Clash as clash:
+        except _ClashError as clash:
             clashes.append(f"{model.name}: {clash}")
     if clashes:
         raise UnitsError(clashes)
@@ -166,11 +191,16 @@ def _check(equation: Equation, declared: Mapping[str, Dimension], model: Model) 
                 _same(equation, own, of(equation.initial), equation.initial)
 
 
+def _is_number(expression: Expression) -> bool:
+    """Whether an expression is made of numbers alone."""
+    return not any(isinstance(node, Name | Lookup) for node in walk(expression))
+
+
 def _same(equation: Equation, own: Dimension, other: Dimension, expression: Expression) -> None:
-    if own is None or other is None or own == other or expression == Number(0.0):
+    if own is None or other is None or own == other or _is_number(expression):
         return
     what = "needs" if isinstance(equation, Stock) else "is declared in"
-    raise _Clash(f"'{equation.name}' {what} {show(own)}, but '{text(expression)}' gives {show(other)}")
+    raise _ClashError(f"'{equation.name}' {what} {show(own)}, but '{text(expression)}' gives {show(other)}")
 
 
 def _times(first: Dimension, second: Dimension, sign: float = 1.0) -> Dimension:
@@ -203,15 +233,15 @@ class _Measure:
             case Call():
                 return self._call(expression)
 
-    def clash(self, what: str) -> _Clash:
-        return _Clash(f"in '{self.equation.name}' = {written(self.equation)}: {what}")
+    def clash(self, what: str) -> _ClashError:
+        return _ClashError(f"in '{self.equation.name}' = {written(self.equation)}: {what}")
 
-    def alike(self, *parts: Expression) -> Dimension:
-        """The common dimension of parts that are added or compared."""
+    def alike(self, *parts: Expression, numbers_fit: bool = True) -> Dimension:
+        """The common dimension of parts that are compared or stand for one another; bare numbers fit any."""
         known: tuple[Expression, Dimension] | None = None
         for part in parts:
             measured = self.of(part)
-            if measured is None:
+            if measured is None or (numbers_fit and _is_number(part)):
                 continue
             if known is not None and known[1] != measured:
                 first, second = text(known[0]), text(part)
@@ -234,7 +264,7 @@ class _Measure:
                 self.of(operand)
             return {}
         if operator in {"+", "-"}:
-            return self.alike(*operands)
+            return self.alike(*operands, numbers_fit=False)
         if operator == "neg":
             return self.of(operands[0])
         if operator in {"*", "/"}:
@@ -284,8 +314,8 @@ class _Measure:
     def _ratio(self, above: Expression, below: Expression, otherwise: Expression | None = None) -> Dimension:
         ratio = _times(self.of(above), self.of(below), -1.0)
         fallback = self.of(otherwise) if otherwise is not None else None
-        if ratio is not None and fallback is not None and ratio != fallback and otherwise is not None:
-            raise self.clash(f"'{text(otherwise)}' is in {show(fallback)}, the ratio in {show(ratio)}")
+        if ratio is not None and fallback is not None and ratio != fallback and not _is_number(otherwise or above):
+            raise self.clash(f"'{text(otherwise or above)}' is in {show(fallback)}, the ratio in {show(ratio)}")
         return ratio if ratio is not None else fallback
 
     def _switch(self, call: Call) -> Dimension:

@@ -1,0 +1,334 @@
+"""Equations printed as straight-line Python over numbered locals.
+
+No text of a model file enters the source, only numbers. All a run needs besides time and stocks lies in one flat
+vector `p`: parameters | half a step | constants | frozen values | where each table begins | the tables themselves.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sd_cluster.expressions import (
+    COMPARISONS,
+    LOGIC,
+    TIME,
+    TIME_FUNCTIONS,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Number,
+    Operation,
+    references,
+)
+from sd_cluster.model import Frozen, Model, Stock, Table, Variable, key
+from sd_cluster.structure import running, starting, structure, timing
+from sd_cluster.symbols import partials
+
+MARCHES = """
+def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
+    for i in range(first, last + 1):
+        t = start + i * dt
+        if k < len(rows) and rows[k] == i:
+            outputs(t, t, y, p, out[k])
+            k += 1
+        if i == last:
+            return -1
+        before[len(before) - 1] = i
+        for j in range(len(y)):
+            before[j] = y[j]
+        rates(t, t, y, p, dy)
+        total = 0.0
+        for j in range(len(y)):
+            y[j] += dt * dy[j]
+            total += y[j]
+        limit(y)
+        if not total - total == 0.0:
+            return i
+    return -1
+
+
+def rk4(start, dt, first, last, rows, k, y, p, dy, before, out):
+    n = len(y)
+    for i in range(first, last + 1):
+        t = start + i * dt
+        if k < len(rows) and rows[k] == i:
+            outputs(t, t, y, p, out[k])
+            k += 1
+        if i == last:
+            return -1
+        before[2 * n] = i
+        for j in range(n):
+            before[j] = y[j]
+        rates(t, t, y, p, dy)
+        for j in range(n):
+            before[n + j] = dy[j]
+            y[j] = before[j] + 0.5 * dt * dy[j]
+        rates(t + 0.5 * dt, t, y, p, dy)
+        for j in range(n):
+            before[n + j] += 2.0 * dy[j]
+            y[j] = before[j] + 0.5 * dt * dy[j]
+        rates(t + 0.5 * dt, t, y, p, dy)
+        for j in range(n):
+            before[n + j] += 2.0 * dy[j]
+            y[j] = before[j] + dt * dy[j]
+        rates(t + dt, t, y, p, dy)
+        total = 0.0
+        for j in range(n):
+            y[j] = before[j] + dt * (before[n + j] + dy[j]) / 6.0
+            total += y[j]
+        limit(y)
+        if not total - total == 0.0:
+            return i
+    return -1
+"""
+"""Loops over fixed steps. `before` keeps the state the last step began with and, last, that step's number."""
+
+
+class Printer:
+    """Prints the equations of one model as Python source."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.structure = settled = structure(model)
+        self.time_step = next(name for name in settled.equations if key(name) == "time_step")
+        self.half_step = len(settled.parameters)
+        order = [*settled.parameters, "", *settled.constant, *settled.frozen, *settled.tables]
+        self.slots = {name: slot for slot, name in enumerate(order) if name}
+        self.stock_slots = {name: slot for slot, name in enumerate(settled.stocks)}
+        self.locals = {name: f"v{number}" for number, name in enumerate(settled.moving)}
+        self.names = tuple(
+            name
+            for name, equation in settled.equations.items()
+            if not isinstance(equation, Table) and not equation.hidden
+        )
+
+    def source(self) -> str:
+        """Source of `constants`, `initial`, `rates`, `outputs` and `limit`."""
+        parts = [
+            self._function("constants(p)", self._constants(), clock=False),
+            self._function("initial(t, tick, p, y)", self._initial()),
+            self._function("rates(t, tick, y, p, dy)", self._rates()),
+            self._function("outputs(t, tick, y, p, out)", self._outputs()),
+            self._function("limit(y)", self._limits(), clock=False),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def plain_source(self) -> str:
+        """Source of what runs rarely and always in plain Python: `switch_times` and `trace`."""
+        settled = self.structure
+        lines = ["times = []"]
+        lines += [line for node in settled.switches for line in self._switch(node)]
+        switch = self._function("switch_times(p, first, last)", [*lines, "return times"], clock=False)
+        trace = []
+        for name in settled.moving:
+            equation = settled.equations[name]
+            expression = running(equation)
+            assert expression is not None
+            trace += [f"yield {name!r}", f"{self.locals[name]} = {self.number(expression)}"]
+            trace += [f"yield {self.locals[name]}"]
+        for name in settled.stocks:
+            stock = settled.equations[name]
+            assert isinstance(stock, Stock)
+            trace += [f"yield {name!r}", f"yield {self.number(stock.rate)}"]
+        return switch + "\n\n" + self._function("trace(t, tick, y, p)", [*trace, "return"]) + "\n"
+
+    def jacobian_source(self) -> str:
+        """Source of `jacobian`: each auxiliary's derivatives follow from those of what it reads."""
+        settled = self.structure
+        derivatives: dict[str, dict[int, str]] = {name: {slot: "1.0"} for name, slot in self.stock_slots.items()}
+        lines = self._rates()[:-1]
+        lines = [line for line in lines if line.startswith("v")]
+        for name in [
+            name for name in settled.moving if f"{self.locals[name]} =" in {x[: x.index("=") + 1] for x in lines}
+        ]:
+            terms = self._chain(self._running(name), derivatives)
+            derivatives[name] = {}
+            for slot, total in terms.items():
+                derivatives[name][slot] = f"{self.locals[name]}_{slot}"
+                lines.append(f"{self.locals[name]}_{slot} = {total}")
+        for row, name in enumerate(settled.stocks):
+            stock = settled.equations[name]
+            assert isinstance(stock, Stock)
+            for slot, total in self._chain(stock.rate, derivatives).items():
+                lines.append(f"matrix[{row}, {slot}] = {total}")
+        return self._function("jacobian(t, tick, y, p, matrix)", lines) + "\n"
+
+    def _chain(self, expression: Expression, derivatives: Mapping[str, Mapping[int, str]]) -> dict[int, str]:
+        """Derivatives of an expression with respect to each stock, as source."""
+        read = [name for name in references(expression) if derivatives.get(name)]
+        terms: dict[int, list[str]] = {}
+        for name, partial in partials(expression, read).items():
+            if partial != Number(0.0):
+                for slot, inner in derivatives[name].items():
+                    terms.setdefault(slot, []).append(f"{self.number(partial)} * {inner}")
+        return {slot: " + ".join(parts) for slot, parts in sorted(terms.items())}
+
+    def _function(self, head: str, lines: Iterable[str], *, clock: bool = True) -> str:
+        body = list(lines) or ["pass"]
+        if clock:
+            body = [f"clock = tick + p[{self.half_step}]", *body]
+        return f"def {head}:\n" + "\n".join(f"    {line}" for line in body)
+
+    def _constants(self) -> list[str]:
+        return [f"p[{self.slots[name]}] = {self.number(self._running(name))}" for name in self.structure.constant]
+
+    def _running(self, name: str) -> Expression:
+        expression = running(self.structure.equations[name])
+        assert expression is not None
+        return expression
+
+    def _initial(self) -> list[str]:
+        lines = []
+        for name in self.structure.initial:
+            equation = self.structure.equations[name]
+            expression = starting(equation)
+            assert expression is not None
+            lines.append(f"{self._place(equation)} = {self.number(expression)}")
+        return lines
+
+    def _place(self, equation: Variable) -> str:
+        if isinstance(equation, Stock):
+            return f"y[{self.stock_slots[equation.name]}]"
+        if isinstance(equation, Frozen):
+            return f"p[{self.slots[equation.name]}]"
+        return self.locals[equation.name]
+
+    def _rates(self) -> list[str]:
+        settled = self.structure
+        stocks = [settled.equations[name] for name in settled.stocks]
+        wanted = self._upstream(stock.rate for stock in stocks if isinstance(stock, Stock))
+        lines = [
+            f"{self.locals[name]} = {self.number(self._running(name))}" for name in settled.moving if name in wanted
+        ]
+        for slot, stock in enumerate(stocks):
+            assert isinstance(stock, Stock)
+            lines.append(f"d{slot} = {self.number(stock.rate)}")
+            if stock.non_negative:
+                lines.append(f"if y[{slot}] <= 0.0 and d{slot} < 0.0:")
+                lines.append(f"    d{slot} = 0.0")
+            lines.append(f"dy[{slot}] = d{slot}")
+        return [*lines, f"return {' + '.join(f'd{slot}' for slot in range(len(stocks))) or '0.0'}"]
+
+    def _upstream(self, expressions: Iterable[Expression]) -> set[str]:
+        """Moving auxiliaries that the expressions need, directly or through others."""
+        wanted: set[str] = set()
+        pending = [name for expression in expressions for name in references(expression)]
+        while pending:
+            name = pending.pop()
+            if name in self.locals and name not in wanted:
+                wanted.add(name)
+                pending += references(self._running(name))
+        return wanted
+
+    def _outputs(self) -> list[str]:
+        settled = self.structure
+        wanted = self._upstream(Name(name) for name in self.names)
+        lines = [
+            f"{self.locals[name]} = {self.number(self._running(name))}" for name in settled.moving if name in wanted
+        ]
+        return lines + [f"out[{column}] = {self.number(Name(name))}" for column, name in enumerate(self.names)]
+
+    def _limits(self) -> list[str]:
+        lines = []
+        for slot, name in enumerate(self.structure.stocks):
+            stock = self.structure.equations[name]
+            if isinstance(stock, Stock) and stock.non_negative:
+                lines += [f"if y[{slot}] < 0.0:", f"    y[{slot}] = 0.0"]
+        return lines
+
+    def _switch(self, node: Expression) -> list[str]:
+        """Lines that collect the times at which one node switches."""
+        dt = f"p[{self.slots[self.time_step]}]"
+        if isinstance(node, Operation):
+            first, second = node.operands
+            return [f"times.append({self.number(second if first == Name(TIME) else first)})"]
+        assert isinstance(node, Call)
+        when = [self.number(argument) for argument in timing(node)]
+        match node.function:
+            case "step":
+                return [f"times.append({when[0]})"]
+            case "ramp":
+                return [f"times += [{', '.join(when)}]"]
+            case "pulse":
+                return [f"times += f_pulse_times({when[0]}, {when[1]}, {dt})"]
+            case "pulse_train":
+                return [f"times += f_train_times({', '.join(when)}, {dt}, first, last)"]
+            case "xmile_pulse":
+                return [f"times += f_pulse_times({when[0]}, 0.0, {dt})"]
+            case _:
+                return [f"times += f_train_times({when[0]}, 0.0, {when[1]}, last, {dt}, first, last)"]
+
+    def number(self, expression: Expression) -> str:
+        """Source that gives the value of an expression."""
+        match expression:
+            case Number():
+                return repr(expression.value) if expression.value >= 0 else f"({expression.value!r})"
+            case Name():
+                return self._name(expression.name)
+            case Lookup():
+                table = self.structure.equations[expression.table]
+                assert isinstance(table, Table)
+                if expression.slope and table.step:
+                    return "0.0"
+                read = "f_lookup_slope" if expression.slope else "f_staircase" if table.step else "f_lookup"
+                argument = (
+                    "tick" if table.step and expression.argument == Name(TIME) else self.number(expression.argument)
+                )
+                return f"{read}(p, int(p[{self.slots[expression.table]}]), {argument})"
+            case Call():
+                return self._call(expression)
+            case Operation():
+                return self._operation(expression)
+
+    def _name(self, name: str) -> str:
+        if name == TIME:
+            return "t"
+        if name in self.stock_slots:
+            return f"y[{self.stock_slots[name]}]"
+        return self.locals.get(name) or f"p[{self.slots[name]}]"
+
+    def _call(self, call: Call) -> str:
+        if call.function == "if_then_else":
+            condition, yes, no = call.arguments
+            return f"({self.number(yes)} if {self.truth(condition)} else {self.number(no)})"
+        arguments = [self.number(argument) for argument in call.arguments]
+        if call.function == "pi":
+            return "pi"
+        if call.function == "log":
+            return f"(f_ln({arguments[0]}) / f_ln({arguments[1]}))"
+        if call.function in {"min", "max"}:
+            return f"f_{call.function}imum({', '.join(arguments)})"
+        if call.function in TIME_FUNCTIONS:
+            clock = "clock" if call in self.structure.switches else f"(t + p[{self.half_step}])"
+            if call.function == "ramp":
+                arguments = ["t", clock, *arguments, *(["1e300"] if len(arguments) == 2 else [])]
+            elif call.function == "step":
+                arguments = [clock, *arguments]
+            else:
+                arguments = [clock, f"p[{self.slots[self.time_step]}]", *arguments]
+        return f"f_{call.function}({', '.join(arguments)})"
+
+    def _operation(self, operation: Operation) -> str:
+        if operation.operator in COMPARISONS | LOGIC:
+            return f"(1.0 if {self.truth(operation)} else 0.0)"
+        operands = [self.number(operand) for operand in operation.operands]
+        if operation.operator == "neg":
+            return f"(-{operands[0]})"
+        if operation.operator == "^":
+            return f"f_power({', '.join(operands)})"
+        return f"({operands[0]} {operation.operator} {operands[1]})"
+
+    def truth(self, expression: Expression) -> str:
+        """Source that says whether an expression holds."""
+        if isinstance(expression, Operation) and expression.operator in COMPARISONS:
+            operands = [
+                "tick" if expression in self.structure.switches and operand == Name(TIME) else self.number(operand)
+                for operand in expression.operands
+            ]
+            operator = {"=": "==", "<>": "!="}.get(expression.operator, expression.operator)
+            return f"({operands[0]} {operator} {operands[1]})"
+        if isinstance(expression, Operation) and expression.operator == "not":
+            return f"(not {self.truth(expression.operands[0])})"
+        if isinstance(expression, Operation) and expression.operator in LOGIC:
+            first, second = (self.truth(operand) for operand in expression.operands)
+            return f"({first} {expression.operator} {second})"
+        return f"({self.number(expression)} != 0.0)"
