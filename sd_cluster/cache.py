@@ -66,7 +66,7 @@ def _name(source: str) -> str:
     import llvmlite.binding as llvm
     import numba
 
-    from sd_cluster import __version__
+    from sd_cluster.version import __version__
 
     parts = [
         source, __version__, numba.__version__, llvmlite.__version__, sys.version, platform.machine(),

@@ -313,7 +313,7 @@ class Simulation:
     def _provenance(self) -> dict[str, object]:
         from importlib.metadata import version
 
-        from sd_cluster import __version__
+        from sd_cluster.version import __version__
 
         return {
             "model": self.model.name,
