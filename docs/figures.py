@@ -1,0 +1,271 @@
+"""Draw the ten reference behaviours of the shipped model.
+
+Run `python docs/figures.py` to draw them anew into `docs/figures/`; `python docs/figures.py take_off lock_in` draws
+some. The numbers behind each picture are those of the test of the same behaviour.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import sd_cluster as sd
+from sd_cluster import plot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = Path(__file__).parent / "figures"
+BASE = "shared knowledge base"
+SIZE = ("shared knowledge base", "member firms", "talent pool")
+
+# Settings, one block for each behaviour.
+PAIR = {
+    "Route 128: closed firms": {
+        "talent flow": 0.1,
+        "cooperative learning": 0.1,
+        "cooperative competition": 0.1,
+        "learning atmosphere": 0.1,
+        "mutual exchange": 0.1,
+        "external learning links": 0.2,
+    },
+    "Silicon Valley: open firms": {
+        "talent flow": 0.6,
+        "cooperative learning": 0.7,
+        "cooperative competition": 0.7,
+        "learning atmosphere": 0.7,
+        "mutual exchange": 0.7,
+        "external learning links": 0.6,
+    },
+}
+CUT_OFF = {
+    "external learning links": 0,
+    "bridging to knowledge centres": 0,
+    "knowledge services": 0,
+    "least link": 0,
+    "entry potential": 0,
+}
+LOW_TRUST = {"initial trust": 0.25, "learning atmosphere": 0.0, "cooperative competition": 0.0}
+PLATFORM = {"learning atmosphere": 1.0}
+RESTRAINT = {"cooperative competition": 0.4}
+CUT_YEAR = 60.0
+"""Years after the start when the cluster is cut off."""
+SHOCK_YEAR = 5.0
+"""Years after the start when trust is lost; talent is lost at the start."""
+TRUST_LOSSES = (0.2, 0.45)
+TALENT_LOSSES = (0.5, 0.9)
+HIGH = {"initial trust": 0.8, "initial learning culture": 0.8}
+"""A start well above the threshold."""
+LONG = 200.0
+"""Years after which a run counts as settled."""
+
+
+@cache
+def model() -> sd.Model:
+    """The shipped model."""
+    return sd.load("collective_learning")
+
+
+def run(changes: Mapping[str, float], name: str, years: float | None = None) -> sd.Run:
+    """A run of the shipped model with changes, over so many years or the model's own horizon."""
+    its = model()
+    horizon = its.horizon if years is None else replace(its.horizon, end=its.horizon.start + years, save_every=1.0)
+    return sd.simulate(its, sd.Scenario(name, changes), horizon=horizon)
+
+
+def last(changes: Mapping[str, float], variable: str, years: float) -> float:
+    """What a variable ends with."""
+    return float(run(changes, "swept", years)[variable][-1])
+
+
+def sweep(name: str, values: Sequence[float], variable: str, years: float, **others: float) -> list[float]:
+    """What a variable ends with, for each value of a parameter."""
+    return [last({name: float(value), **others}, variable, years) for value in values]
+
+
+def takeoff() -> Figure:
+    """1. The base case grows in an S and levels off."""
+    return plot.panel(run({}, "base", 100), model().stocks)
+
+
+def path_dependence() -> Figure:
+    """2. The same cluster, started with more or less trust, comes to rest in one of two places."""
+    runs, groups = [], {}
+    middle = np.sqrt(last({"initial trust": 0.02}, BASE, LONG) * last({"initial trust": 0.9}, BASE, LONG))
+    for culture in (0.15, 0.35, 0.55):
+        for trust in (0.1, 0.25, 0.4, 0.55, 0.7):
+            name = f"{trust} {culture}"
+            its = run({"initial trust": trust, "initial learning culture": culture}, name, LONG)
+            groups[name] = "takes off" if its[BASE][-1] > middle else "stagnates"
+            runs.append(its)
+    runs.sort(key=lambda its: groups[its.scenario], reverse=True)
+    cultures = np.linspace(0.26, 0.72, 24)
+    border = [separatrix(float(culture), float(middle)) for culture in cultures]
+    return plot.phase(
+        runs, "trust", "learning culture", groups=groups, border=(border, cultures, "starts that part the two")
+    )
+
+
+def separatrix(culture: float, middle: float) -> float:
+    """Initial trust that parts the two outcomes, for an initial learning culture; NaN where all end alike."""
+
+    def high(trust: float) -> bool:
+        return last({"initial trust": trust, "initial learning culture": culture}, BASE, LONG) > middle
+
+    below, above = 0.0, 1.0
+    if high(below) or not high(above):
+        return float("nan")
+    for _ in range(12):
+        half = (below + above) / 2
+        below, above = (below, half) if high(half) else (half, above)
+    return (below + above) / 2
+
+
+def threshold() -> Figure:
+    """2. Where the two outcomes part, along initial trust."""
+    trust = np.linspace(0.02, 0.8, 40)
+    ends = np.array(sweep("initial trust", trust.tolist(), BASE, LONG))
+    middle = np.sqrt(ends.min() * ends.max())
+    crossing: float | None = None
+    if ends.max() > 2 * ends.min():
+        place = int(np.argmax(ends > middle))
+        below, above = float(trust[place - 1]), float(trust[place])
+        for _ in range(16):
+            half = (below + above) / 2
+            high = last({"initial trust": half}, BASE, LONG) > middle
+            below, above = (below, half) if high else (half, above)
+        crossing = (below + above) / 2
+    return plot.threshold(
+        trust, ends, separatrix=crossing, x_label="Initial trust (0 none, 1 full)",
+        y_label=f"Shared knowledge base after {LONG:.0f} years", sides=("stagnates", "takes off"),
+    )  # fmt: skip
+
+
+def pair() -> Figure:
+    """3. Closed and open firms, equal at the start."""
+    return plot.panel([run(levers, name, 60) for name, levers in PAIR.items()], [*SIZE, "revenue", "trust", "mobility"])
+
+
+def mobility() -> Figure:
+    """4. Knowledge in the long run against mobility: an inverted U."""
+    flow = np.linspace(0, 1, 41)
+    ends = sweep("talent flow", flow.tolist(), BASE, LONG, **HIGH)
+    best = float(flow[int(np.argmax(ends))])
+    return plot.response(
+        flow, {BASE: ends}, x_label="Talent flow (lever, 0 none, 1 full)", y_label="knowledge",
+        title=f"Shared knowledge base after {LONG:.0f} years", mark=(best, f"most at {best:.2f}"),
+    )  # fmt: skip
+
+
+def lock_in() -> Figure:
+    """5. Cut off from outside sources and newcomers, a mature cluster declines as overlap grows."""
+    its = model()
+    horizon = replace(its.horizon, end=its.horizon.start + 120, save_every=0.5)
+    cut = sd.Simulation(its, sd.Scenario("cut off"), horizon=horizon)
+    cut.run_to(horizon.start + CUT_YEAR)
+    cut.change(CUT_OFF)
+    cut.run_to(horizon.end)
+    runs = [run({}, "base", 120), cut.run()]
+    shown = [BASE, "overlap", "novelty", "conversion", "knowledge per firm", "member firms"]
+    return plot.panel(runs, shown, reference="base", mark=horizon.start + CUT_YEAR)
+
+
+def platform() -> Figure:
+    """6. The sharing platform alone, at low trust, does little; with cooperative competition it does much."""
+    ends = {
+        "neither": last(LOW_TRUST, BASE, 60),
+        "platform": last({**LOW_TRUST, **PLATFORM}, BASE, 60),
+        "cooperative competition": last({**LOW_TRUST, **RESTRAINT}, BASE, 60),
+        "both": last({**LOW_TRUST, **PLATFORM, **RESTRAINT}, BASE, 60),
+    }
+    return plot.bars(ends, y_label="knowledge", title="Shared knowledge base after 60 years")
+
+
+def shocks() -> Figure:
+    """7. A sudden loss of trust or talent: small ones heal, large ones do not."""
+    its = model()
+    horizon = replace(its.horizon, end=its.horizon.start + 100, save_every=0.25)
+    runs = [run({}, "no shock", 100)]
+    for loss in TRUST_LOSSES:
+        live = sd.Simulation(its, sd.Scenario(f"trust −{100 * loss:.0f} %"), horizon=horizon)
+        live.run_to(horizon.start + SHOCK_YEAR)
+        live.change({"trust": live.now("trust") * (1 - loss)})
+        live.run_to(horizon.end)
+        runs.append(live.run())
+    people = its.parameters["initial talent pool"].value
+    runs += [
+        run({"initial talent pool": people * (1 - loss)}, f"talent −{100 * loss:.0f} %", 100) for loss in TALENT_LOSSES
+    ]
+    return plot.panel(runs, ["trust", BASE, "member firms"], reference="no shock")
+
+
+def obsolescence() -> Figure:
+    """8. Faster technology life cycles lower the base; past a point no policy sustains it."""
+    rates = np.linspace(0.06, 0.8, 38)
+    levers = {name: 1.0 for name, its in model().parameters.items() if its.note.startswith("Lever")}
+    base = sweep("obsolescence rate", rates.tolist(), BASE, 300, **HIGH)
+    full = sweep("obsolescence rate", rates.tolist(), BASE, 300, **HIGH, **levers)
+    return plot.response(
+        rates, {"levers as in the base case": base, "all levers at 1": full},
+        x_label="Obsolescence rate (1/year)", y_label="knowledge",
+        title="Shared knowledge base after 300 years", log=True,
+    )  # fmt: skip
+
+
+def extremes() -> Figure:
+    """9. No firms, no talent, no trust, no levers."""
+    zero = {name: 0.0 for name, its in model().parameters.items() if its.note.startswith("Lever")}
+    runs = [
+        run({}, "base", 60),
+        run({"initial member firms": 0}, "no firms", 60),
+        run({"initial talent pool": 0, "hiring rate": 0, "graduates": 0}, "no talent", 60),
+        run({"initial trust": 0, "mutual exchange": 0}, "no trust", 60),
+        run(zero, "all levers 0", 60),
+    ]
+    return plot.panel(runs, [BASE, "transfer", "conversion", "voluntary sharing", "member firms", "talent pool"],
+                      reference="base")  # fmt: skip
+
+
+def hsinchu() -> Figure:
+    """10. The fitted model beside the figures of the Hsinchu Science Park."""
+    import calibration as cal
+    from calibration.demo import fit_region
+    from calibration.figures import draw_fit
+    from calibration.study import Study, model_lines
+
+    study = Study()
+    fit = fit_region(model(), cal.read_dataset(study.region, last=study.last_year), study, progress=False)
+    return draw_fit(fit.series, model_lines(cal.simulate_fit(fit), fit.series, study.measurement()))
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "take_off": takeoff,
+    "path_dependence": path_dependence,
+    "threshold": threshold,
+    "route_128_silicon_valley": pair,
+    "mobility": mobility,
+    "lock_in": lock_in,
+    "complementarity": platform,
+    "shocks": shocks,
+    "obsolescence": obsolescence,
+    "extremes": extremes,
+    "hsinchu": hsinchu,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Draw the figures named, or all; each as PNG below 200 kB."""
+    for name in names or list(FIGURES):
+        png, svg = plot.save(FIGURES[name](), FOLDER, name)
+        svg.unlink()
+        print(f"{png.relative_to(FOLDER.parent.parent)}  {png.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
