@@ -1,0 +1,299 @@
+"""The sub-commands `fit` and `demo` of `sd-cluster`, found through the entry point `sd_cluster.commands`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sd_cluster.cli import examples, plain_table, rounded, screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from calibration.dataset import Dataset
+    from calibration.fit import Fit
+    from calibration.measurement import Measurement
+    from sd_cluster import Model, Space
+
+SeedOption = Annotated[int, typer.Option(metavar="N", help="Seed of the starting points; same seed, same numbers.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; one per processor by default.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Offer `fit` and `demo` to the command line of sd_cluster."""
+    app.command(
+        epilog=examples(
+            'sd-cluster fit hsinchu --free "land limit" --free "hiring rate=0.1,0.8"',
+            'sd-cluster fit hsinchu --free "spin off rate" --starts 20 --out fit  # writes fit, tables, figures',
+            'sd-cluster fit my.csv my.mdl --measure "employees=staff" --free "growth=0,1"',
+            'sd-cluster fit my.csv my.mdl --measure "revenue=output*" --free "growth"  # unknown factor',
+        )
+    )(fit)
+    app.command(
+        epilog=examples(
+            "sd-cluster demo  # writes the folder demo; open demo/report.html",
+            "sd-cluster demo --out study --starts 20 --seed 3",
+        )
+    )(demo)
+
+
+def fit(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Name of a shipped region, such as hsinchu, or a CSV file.")
+    ],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or a .mdl or .xmile file.")
+    ] = "collective_learning",
+    *,
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=LOW,HIGH]",
+            help="Parameter to fit, within its range in the model or the one given; repeatable.",
+        ),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VARIABLE",
+            help="Which variable an indicator measures; a * behind it leaves the factor free; repeatable.",
+        ),
+    ] = None,
+    first: Annotated[int | None, typer.Option(metavar="YEAR", help="First year of data to use.")] = None,
+    last: Annotated[int | None, typer.Option(metavar="YEAR", help="Last year of data to use.")] = None,
+    start: Annotated[float | None, typer.Option("--from", metavar="TIME", help="First moment of the run.")] = None,
+    starts: Annotated[int, typer.Option(min=1, metavar="N", help="Starting points of the search.")] = 8,
+    seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the fit, its tables and figures here.")
+    ] = None,
+) -> None:
+    """Fit a model's parameters to the figures of a region, and print a report card.
+
+    Without --measure, the shipped model is read as firms = member firms, employees = talent pool and
+    revenue = revenue with a free factor; without --free, the parameters of the demonstration are fitted.
+    """
+    import calibration as cal
+    from calibration.study import Study
+    from sd_cluster import Scenario, load
+
+    ours = model == Study().model
+    if not ours and not (free and measure):
+        raise typer.BadParameter(f"for {model}, say what to fit and to what: give --free and --measure")
+    ranges = [read_range(text) for text in free or []]
+    measured = dict(read_measure(text) for text in measure or [])
+    dataset = cal.read_dataset(data, first=first, last=last)
+    loaded = load(model)
+    space = _space(loaded, ranges)
+    gauges = _measurement(measured, dataset)
+    study = Study()
+    base = Scenario("base", study.fixed if ours and data == study.region else {})
+    last_year = max(float(series.years[-1]) for series in dataset.series.values() if len(series.years))
+    begin = start if start is not None else study.start if ours else loaded.horizon.start
+    misfit = cal.Misfit(loaded, space, gauges, dataset, scenario=base, horizon=(begin, last_year))
+    result = cal.minimise(misfit, starts=starts, seed=seed, workers=workers)
+    console = screen()
+    show_card(console, result)
+    if base.changes:
+        told = ", ".join(f"{name} = {value:g}" for name, value in study.fixed.items())
+        console.print(f"\nSet for {data}, not fitted: {told}", markup=False)
+    if out is not None:
+        for path in _write_fit(loaded, result, gauges, out):
+            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    if len(result.starts) < starts:
+        raise typer.Exit(130)
+
+
+def demo(
+    *,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the study.")] = Path("demo"),
+    starts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Starting points of the search.")] = None,
+    seed: SeedOption = 7,
+    workers: WorkersOption = None,
+) -> None:
+    """Carry out a whole study of the Hsinchu Science Park and write it as a folder.
+
+    Fits the model to firms, employees and revenue, compares four policies, the pair of Route 128 and
+    Silicon Valley and the threshold of trust, and writes a report, figures, tables and runs. It takes
+    a minute or two; what an interrupt leaves behind is whole.
+    """
+    from dataclasses import replace
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from calibration.demo import run_demo
+    from calibration.study import Study
+
+    study = Study(seed=seed)
+    study = replace(study, starts=starts) if starts is not None else study
+    told = screen(error=True)
+    command = f"sd-cluster demo --starts {study.starts} --seed {study.seed}"
+    told.print(f"Fitting {study.model} to {study.region} from {study.starts} starting points", markup=False)
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=told, disable=not told.is_terminal, transient=True) as bar:
+        task = None
+
+        def tell(what: str, done: float) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(what, total=1.0)
+            bar.update(task, description=what, completed=done)
+
+        try:
+            found = run_demo(out, study, workers=workers, told=tell, command=command)
+        except KeyboardInterrupt:
+            bar.stop()
+            told.print(f"Interrupted; what was done stands in {out}", markup=False)
+            raise typer.Exit(130) from None
+    console = screen()
+    show_card(console, found.fit, brief=True)
+    console.print()
+    for path, words in (
+        (out / "report.html", "the study; open it in a browser"),
+        (out / "figures", "PNG and SVG"),
+        (out / "tables", "tidy CSV"),
+        (out / "runs", "netCDF"),
+        (out / "fit.json", "the fit"),
+    ):
+        console.print(f"wrote {path}  ({words})", markup=False, soft_wrap=True)
+
+
+def read_range(text: str) -> tuple[str, tuple[float, float] | None]:
+    """Read `name` or `name=low,high`.
+
+    Examples
+    --------
+    >>> read_range("talent flow=0,1")
+    ('talent flow', (0.0, 1.0))
+
+    Raises
+    ------
+    typer.BadParameter
+        For text of another form: wrong use, exit code 2.
+    """
+    name, equals, bounds = text.partition("=")
+    if not equals:
+        return name.strip(), None
+    try:
+        low, high = (float(bound) for bound in bounds.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--free '{text}': write NAME or NAME=LOW,HIGH") from None
+    if not low < high:
+        raise typer.BadParameter(f"--free '{text}': the low end {low:g} should lie below the high end {high:g}")
+    return name.strip(), (low, high)
+
+
+def read_measure(text: str) -> tuple[str, tuple[str, bool]]:
+    """Read `indicator=variable`; a star behind the variable leaves the factor between them free.
+
+    Examples
+    --------
+    >>> read_measure("revenue = revenue*")
+    ('revenue', ('revenue', True))
+
+    Raises
+    ------
+    typer.BadParameter
+        For text of another form: wrong use, exit code 2.
+    """
+    indicator, _, variable = (part.strip() for part in text.partition("="))
+    name = variable.rstrip("* ")
+    if not (indicator and name):
+        raise typer.BadParameter(f"--measure '{text}': write INDICATOR=VARIABLE, such as employees=talent pool")
+    return indicator, (name, variable.endswith("*"))
+
+
+def show_card(console: Console, fit: Fit, *, brief: bool = False) -> None:
+    """Print a fit as a report card that suits the width of the screen; piped, as plain text."""
+    if not console.is_terminal and not brief:
+        console.print(str(fit), markup=False, soft_wrap=True)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(
+        f"[bold]{escape(fit.model)} fitted to {escape(fit.region)}[/bold]  best of {len(fit.starts)} starts\n"
+    )
+    heads = [("parameter", "left"), ("estimate", "right"), ("± error", "right"), ("unit", "left")]
+    table = plain_table(*heads, ("bounds", "right"), ("place", "right"))
+    for one in fit.estimates:
+        bounds = f"{rounded(one.low)}–{rounded(one.high)}"
+        where = f"at {one.bound} bound" if one.bound else f"{100 * one.place:.0f} %"
+        unit = "–" if one.unit.lower() == "dmnl" else one.unit
+        known = "" if one.bound else one.spread
+        value = {"low": one.low, "high": one.high}.get(one.bound, one.value)
+        table.add_row(escape(one.name), rounded(value), known, unit, bounds, where)
+    console.print(table)
+    console.print()
+    shares = [(name, "right") for name in ("UM", "US", "UC")]
+    table = plain_table(("series", "left"), ("n", "right"), ("R²", "right"), *shares, ("DW", "right"))
+    for series in fit.series:
+        theil = series.theil
+        numbers = (series.r_squared, theil.bias, theil.variation, theil.covariation, series.durbin_watson)
+        table.add_row(escape(series.indicator), str(len(series.years)), *(f"{number:.2f}" for number in numbers))
+    console.print(table)
+    shown = [verdict for verdict in fit.verdicts if not verdict.good or not brief]
+    grid = Table.grid(padding=(0, 1))
+    for verdict in shown:
+        grid.add_row("[green]ok[/green]" if verdict.good else "[yellow]mind[/yellow]", escape(verdict.text))
+    if shown:
+        console.print()
+        console.print(grid)
+
+
+def _space(model: Model, ranges: list[tuple[str, tuple[float, float] | None]]) -> Space:
+    """The space to search: ranges given, else those of the model file, else those of the demonstration."""
+    from calibration.study import Study
+    from sd_cluster import Space
+
+    if not ranges:
+        return Space(dict(Study().free))
+    written = Space.of(model, [name for name, given in ranges if given is None])
+    own = {
+        name: (float(low), float(high))
+        for name, low, high in zip(written.names, written.lower, written.upper, strict=True)
+    }
+    return Space({name: given or own[model.variable(name).name] for name, given in ranges})
+
+
+def _measurement(measured: Mapping[str, tuple[str, bool]], dataset: Dataset) -> Measurement:
+    """The gauges asked for, or those of the demonstration for the indicators that the data have."""
+    from calibration.measurement import Level, Measurement
+    from calibration.study import Study
+    from sd_cluster.errors import DataError
+
+    if measured:
+        return Measurement({name: Level(variable, scale=free) for name, (variable, free) in measured.items()})
+    study = Study()
+    gauges = {name: gauge for name, gauge in study.measurement().gauges.items() if name in dataset.series}
+    if not gauges:
+        known = ", ".join(dataset.series)
+        raise DataError(f"{dataset.path.name} has none of {', '.join(study.measures)}, only {known}; give --measure")
+    return Measurement(gauges)
+
+
+def _write_fit(model: Model, fit: Fit, gauges: Measurement, folder: Path) -> list[Path]:
+    """Write a fit with its tables, its run and the figure of data against model."""
+    from calibration.figures import draw_fit
+    from calibration.fit import simulate_fit
+    from calibration.study import model_lines
+    from calibration.tables import write_table
+    from sd_cluster.plot import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [fit.save(folder / "fit.json")]
+    for name, table in (
+        ("estimates", fit.frame()),
+        ("series", fit.series_frame()),
+        ("data-and-model", fit.data_frame()),
+        ("starts", fit.starts_frame()),
+    ):
+        written.append(write_table(table, folder / f"{name}.csv"))
+    run = simulate_fit(fit, model=model)
+    written.append(run.save(folder / "fitted.nc"))
+    written += save(draw_fit(fit.series, model_lines(run, fit.series, gauges)), folder, "fit")
+    return written

@@ -1,0 +1,283 @@
+"""The command line: what it prints and writes, its errors in one line, its exit codes 0, 1 and 2."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import sd_cluster as sd
+from sd_cluster import cli
+
+MODEL = """{UTF-8}
+staff = INTEG(hiring - leaving, initial staff) ~ person ~ People who work here. ~~|
+hiring = staff*growth ~ person/Year ~ New people, a [0,1] share of staff. |
+leaving = staff*quit rate ~ person/Year ~ Those who go. |
+growth = 0.1 ~ 1/Year [0,0.5] ~ Lever, paper 4.1: how fast it grows. |
+quit rate = 0.05 ~ 1/Year [0.01,0.2] ~ Assumed. |
+initial staff = 100 ~ person [10,1000] ~ Assumed. |
+INITIAL TIME = 2000 ~ Year ~ |
+FINAL TIME = 2010 ~ Year ~ |
+TIME STEP = 0.25 ~ Year ~ |
+SAVEPER = 1 ~ Year ~ |
+""".replace(" ~~|", " |")
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "office.mdl"
+    path.write_text(MODEL)
+    return str(path)
+
+
+def call(*arguments):
+    """Run the command line in this process; give exit code, stdout and stderr, as 80 columns show them."""
+    result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"}).invoke(cli.app, list(arguments), prog_name="sd-cluster")
+    assert "Traceback" not in result.output
+    return result.exit_code, result.stdout, result.stderr
+
+
+def said(text):
+    """Text as a reader sees it: without the frame of an error box and its line breaks."""
+    return " ".join(re.sub(r"[╭╮╰╯│─]", " ", text).split())
+
+
+def test_run_shows_the_stocks(model):
+    code, out, err = call("run", model)
+    assert (code, err) == (0, "")
+    assert "staff" in out
+    end = sd.simulate(sd.load(model)).at(2010)["staff"]
+    assert f"{end:.4g}" in out
+
+
+def test_set_changes_a_parameter(model, tmp_path):
+    code, _, _ = call("run", model, "--set", "growth=0.2", "--out", str(tmp_path / "run.csv"))
+    assert code == 0
+    table = pd.read_csv(tmp_path / "run.csv", index_col="time")
+    expected = sd.simulate(sd.load(model), sd.Scenario("x", {"growth": 0.2})).frame()
+    pd.testing.assert_frame_equal(table, expected, check_exact=False, rtol=1e-12)
+
+
+def test_set_on_a_stock_is_its_initial_value(model, tmp_path):
+    call("run", model, "--set", "staff=7", "--out", str(tmp_path / "run.csv"))
+    assert pd.read_csv(tmp_path / "run.csv")["staff"].iloc[0] == 7
+
+
+def test_set_takes_a_series(model, tmp_path):
+    call("run", model, "--set", "growth=2000:0,2010:0.5", "--out", str(tmp_path / "run.csv"))
+    growth = pd.read_csv(tmp_path / "run.csv", index_col="time")["growth"]
+    assert growth.loc[2005.0] == pytest.approx(0.25)
+
+
+def test_horizon_solver_and_name_are_kept(model, tmp_path):
+    path = tmp_path / "run.nc"
+    code, _, _ = call(
+        "run", model, "--from", "2002", "--to", "2004", "--solver", "euler", "--name", "short", "--out", str(path)
+    )
+    assert code == 0
+    run = sd.load_run(path)
+    assert (run.times[0], run.times[-1], run.scenario) == (2002.0, 2004.0, "short")
+    assert run.provenance["solver"]["name"] == "Euler"
+
+
+def test_a_folder_gets_table_run_and_figures(model, tmp_path):
+    code, out, _ = call("run", model, "--out", str(tmp_path / "o"), "--plot", "staff", "--plot", "hiring")
+    assert code == 0
+    names = sorted(path.name for path in (tmp_path / "o").iterdir())
+    assert names == [
+        "office-base-hiring.png",
+        "office-base-hiring.svg",
+        "office-base-staff.png",
+        "office-base-staff.svg",
+        "office-base.csv",
+        "office-base.nc",
+    ]
+    assert all(name in out for name in names)
+
+
+@pytest.mark.parametrize("solver", [name.value for name in cli.SolverName])
+def test_every_solver_runs(model, solver):
+    assert call("run", model, "--solver", solver)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "grwth=1"], "did you mean 'growth'?"),
+        (["--set", "hiring=1"], "which the model computes"),
+        (["--set", "growth=nan"], "finite"),
+        (["--set", "growth=2010:1,2000:2"], "should increase"),
+        (["--plot", "staf"], "did you mean 'staff'?"),
+        (["--set", "growth=1e9"], ""),
+    ],
+)
+def test_what_fails_says_so_in_one_line_and_exits_with_1(model, arguments, message):
+    code, _, err = call("run", model, *arguments)
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+
+
+def test_a_missing_model_exits_with_1():
+    code, _, err = call("run", "collective_lerning")
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "collective_lerning" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "growth"], "write NAME=VALUE"),
+        (["--set", "growth=fast"], "'fast' is not a number"),
+        (["--set", "growth=2000:1,2010"], "is not a number"),
+        (["--solver", "heun"], "heun"),
+        (["--solver", "rk4", "--rtol", "1e-6"], "--rtol is for solvers that choose their steps"),
+        (["--rtol", "2"], "between 0 and 1"),
+        (["--from", "2010", "--to", "2000"], "give --from before --to"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_use_exits_with_2(model, arguments, message):
+    code, _, err = call("run", model, *arguments)
+    assert code == 2
+    assert message in said(err)
+
+
+def test_an_unknown_command_exits_with_2():
+    code, _, err = call("rnu")
+    assert code == 2
+    assert "rnu" in err
+
+
+def test_describe_tells_all(model):
+    code, out, _ = call("describe", model, "--all")
+    assert code == 0
+    for word in ("2000 to 2010", "Stocks (1)", "Levers (1)", "Initial values (1)", "Parameters (", "Computed (2)"):
+        assert word in out
+    assert "a [0,1] share" in " ".join(out.split()), "brackets in a note are text, not markup"
+
+
+def test_describe_as_json(model):
+    code, out, _ = call("describe", model, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["horizon"]["end"] == 2010
+    growth = next(row for row in told["variables"] if row["name"] == "growth")
+    assert (growth["value"], growth["low"], growth["high"]) == (0.1, 0.0, 0.5)
+    staff = next(row for row in told["variables"] if row["name"] == "staff")
+    assert staff["value"] is None
+
+
+def test_models_lists_the_shipped_ones():
+    code, out, _ = call("models")
+    assert code == 0
+    assert all(name in out for name in sd.models())
+
+
+@pytest.mark.parametrize("command", [[], ["models"], ["describe"], ["run"], ["fit"], ["demo"]])
+def test_help_has_examples_and_fits_80_columns(command):
+    code, out, _ = call(*command, "--help")
+    assert code == 0
+    examples = out.partition("Examples")[2]
+    assert f"sd-cluster {' '.join(command)}".strip() in examples
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_version():
+    code, out, _ = call("--version")
+    assert code == 0
+    assert re.fullmatch(r"sd-cluster \d+\.\d+\.\d+\S*\n", out)
+
+
+def test_fit_and_demo_say_wrong_use_with_2(model):
+    assert call("fit", "hsinchu", model)[0] == 2
+    assert call("fit", "hsinchu", "--free", "land limit=5,1")[0] == 2
+    assert call("fit", "hsinchu", "--measure", "employees")[0] == 2
+    assert call("demo", "--starts", "0")[0] == 2
+
+
+def test_fit_without_such_a_region_exits_with_1():
+    code, _, err = call("fit", "hsinchuu", "--free", "land limit")
+    assert code == 1
+    assert "did you mean 'hsinchu'" in err
+
+
+def test_fit_finds_what_made_the_data(model, tmp_path):
+    run = sd.simulate(sd.load(model), sd.Scenario("truth", {"growth": 0.17}))
+    rows = [f"office,{year},people,{run.at(year)['staff']:.6f},persons,made" for year in range(2001, 2011)]
+    data = tmp_path / "office.csv"
+    data.write_text("\n".join(["region,year,indicator,value,unit,source", *rows]) + "\n")
+    code, out, err = call(
+        "fit", str(data), model, "--measure", "people=staff", "--free", "growth", "--starts", "1",
+        "--out", str(tmp_path / "fit"),
+    )  # fmt: skip
+    assert code == 0, err
+    assert "0.17" in out
+    written = {path.name for path in (tmp_path / "fit").iterdir()}
+    assert {"fit.json", "estimates.csv", "data-and-model.csv", "fitted.nc", "fit.png", "fit.svg"} <= written
+    assert pd.read_csv(tmp_path / "fit" / "estimates.csv")["estimate"][0] == pytest.approx(0.17, rel=1e-3)
+
+
+class Entry:
+    """An entry point made by hand."""
+
+    def __init__(self, name, what):
+        self.name, self.what = name, what
+
+    def load(self):
+        if isinstance(self.what, Exception):
+            raise self.what
+        return self.what
+
+
+def test_a_broken_neighbour_breaks_only_itself(monkeypatch, model):
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda **_: [Entry("calibration", ImportError("no numbers"))]
+    )
+    assert call("run", model)[0] == 0
+    code, out, err = call("--help")
+    assert code == 0
+    assert "describe" in out
+    assert "sub-commands of 'calibration' could not be loaded: no numbers" in err
+    code, _, err = call("fit", "hsinchu")
+    assert code == 2
+    assert "could not be loaded" in err
+
+
+def test_another_package_adds_commands(monkeypatch):
+    def register(app):
+        @app.command()
+        def greet(name: str) -> None:
+            """Greet somebody."""
+            print(f"hello {name}")
+
+        @app.command()
+        def stop() -> None:
+            """Stop as Ctrl-C does."""
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [Entry("other", register)])
+    assert call("greet", "world")[:2] == (0, "hello world\n")
+    assert call("stop")[0] == 130
+
+
+def test_the_installed_command_is_quick_quiet_and_bare(model):
+    """In a process of its own: no colours in a pipe, errors on stderr, no calibration for `run`."""
+    code = (
+        "import sys; from sd_cluster.cli import main; sys.argv[0] = 'sd-cluster'\n"
+        "try: main()\n"
+        "finally: print([name for name in ('calibration', 'matplotlib') if name in sys.modules])"
+    )
+    good = subprocess.run([sys.executable, "-c", code, "run", model], capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.splitlines()[-1] == "[]"
+    assert "\x1b" not in good.stdout
+    bad = subprocess.run(
+        [sys.executable, "-c", code, "run", "nowhere.mdl"], capture_output=True, text=True, check=False
+    )
+    assert bad.returncode == 1
+    assert len(bad.stderr.splitlines()) == 1
