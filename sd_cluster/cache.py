@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +25,62 @@ _SOURCE = "kernel.py"
 _SEAL = "seal"
 
 
-def compiled(source: str, helpers: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Recipe:
+    """What machine code is made of."""
+
+    source: str
+    helpers: Mapping[str, Any]
+    signatures: Mapping[str, str]
+    inlined: Mapping[str, Any]
+
+
+def compiled(
+    source: str,
+    helpers: Mapping[str, Any],
+    signatures: Mapping[str, str],
+    inlined: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Compile a kernel's source with numba, or take it from the cache.
 
     Parameters
     ----------
     source
-        Functions `constants`, `initial`, `rates`, `outputs`, `limit`, `euler`, `rk4`.
+        Functions in an order in which each calls only earlier ones or helpers.
     helpers
         What they call, by name: plain Python functions that numba can compile.
+    signatures
+        Numba signature of each function to compile, by name, callees first.
+    inlined
+        Helpers to write into loops over many runs. Where there are any, sums may be reordered and contracted, and
+        the functions let other threads run.
 
     Returns
     -------
     functions
         The compiled functions by name.
     """
+    recipe = _Recipe(source, helpers, signatures, inlined or {})
     root = cache_folder() / "kernels"
-    entry = root / _name(source)
+    entry = root / _name(recipe)
     try:
         root.mkdir(parents=True, exist_ok=True)
         key = _key(root)
     except OSError:
-        return _build(source, helpers, None)
+        return _build(recipe, None)
     if _sealed(entry, source, key):
-        return _build(source, helpers, entry)
+        try:
+            return _build(recipe, entry)
+        except (OSError, RuntimeError):  # numba finds its own files only where it may write
+            return _build(recipe, None)
     shutil.rmtree(entry, ignore_errors=True)
-    new = Path(tempfile.mkdtemp(prefix="new-", dir=root))
+    try:
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=root))
+    except OSError:  # a cache that may be read but not written
+        return _build(recipe, None)
     try:
         (new / _SOURCE).write_text(source, encoding="utf-8")
-        functions = _build(source, helpers, new)
+        functions = _build(recipe, new)
         (new / _SEAL).write_bytes(_seal(new, key))
         with suppress(OSError):  # another process was faster; its entry is as good
             new.rename(entry)
@@ -61,15 +89,18 @@ def compiled(source: str, helpers: Mapping[str, Any]) -> dict[str, Any]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _name(source: str) -> str:
+def _name(recipe: _Recipe) -> str:
     import llvmlite
     import llvmlite.binding as llvm
     import numba
 
     from sd_cluster.version import __version__
 
+    codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
+    codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        source, __version__, numba.__version__, llvmlite.__version__, sys.version, platform.machine(),
+        recipe.source, *map(str, recipe.signatures.items()), *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
+        __version__, numba.__version__, llvmlite.__version__, sys.version, platform.machine(),
         llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
     ]  # fmt: skip
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
@@ -105,31 +136,27 @@ def _sealed(entry: Path, source: str, key: bytes) -> bool:
         return False
 
 
-def _build(source: str, helpers: Mapping[str, Any], entry: Path | None) -> dict[str, Any]:
+def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
     """Compile, with numba's own cache kept inside `entry` where there is one."""
     import numba
-    from numba import float64, int64, void
 
-    keep = entry is not None
+    options: dict[str, Any] = {"error_model": "numpy"}
     namespace: dict[str, Any] = {
-        name: numba.njit(function, error_model="numpy", inline="never") if _ours(function) else function
-        for name, function in helpers.items()
+        name: numba.njit(function, inline="never", **options) if _ours(function) else function
+        for name, function in recipe.helpers.items()
     }
+    if recipe.inlined:
+        options |= {"fastmath": {"contract", "reassoc", "nsz"}, "nogil": True}
+        for name, function in recipe.inlined.items():
+            namespace[name] = numba.njit(function, inline="always", **options)
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function
-    exec(compile(source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
-    vector, matrix, rows = float64[::1], float64[:, ::1], int64[::1]
-    march = int64(float64, float64, int64, int64, rows, int64, vector, vector, vector, vector, matrix)
-    signatures: dict[str, Any] = {
-        "constants": void(vector),
-        "initial": void(float64, float64, vector, vector),
-        "rates": float64(float64, float64, vector, vector, vector),
-        "outputs": void(float64, float64, vector, vector, vector),
-        "limit": void(vector),
-        "euler": march,
-        "rk4": march,
-    }
-    for name, signature in signatures.items():
-        namespace[name] = numba.njit(signature, cache=keep, error_model="numpy")(namespace[name])
+    exec(compile(recipe.source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
+    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, ""  # the seal guards the entry's own folder
+    try:
+        for name, signature in recipe.signatures.items():
+            namespace[name] = numba.njit(signature, cache=entry is not None, **options)(namespace[name])
+    finally:
+        numba.config.CACHE_DIR = elsewhere
     return namespace
 
 

@@ -115,6 +115,16 @@ def walk(expression: Expression) -> Iterator[Expression]:
         yield from walk(child)
 
 
+def depth(expression: Expression) -> int:
+    """How many nodes stand one inside another, at most."""
+    deepest, pending = 0, [(expression, 1)]
+    while pending:
+        part, level = pending.pop()
+        deepest = max(deepest, level)
+        pending += [(child, level + 1) for child in children(part)]
+    return deepest
+
+
 def references(expression: Expression) -> tuple[str, ...]:
     """Names of the variables an expression reads, each once, in order of appearance; `Time` among them."""
     found: dict[str, None] = {}

@@ -1,7 +1,8 @@
 """Compiled equations: a model's printed source made callable, as it is or through numba."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +13,7 @@ from sd_cluster import cache, runtime
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table
-from sd_cluster.printing import MARCHES, Printer
+from sd_cluster.printing import MARCHES, SIGNATURES, Printer
 from sd_cluster.structure import Structure
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ class Kernel:
     rk4: Callable[..., Any]
     switch_times: Callable[..., list[float]]
     trace: Callable[..., Any]
+    trace_start: Callable[..., Any]
 
     def vector(self, values: Mapping[str, float], tables: Mapping[str, Table] | None = None) -> Any:
         """A vector `p` with the given parameter values; other parameters as in the model.
@@ -149,7 +151,7 @@ def _compile(model: Model, backend: Backend) -> Kernel:
     extra = {**plain, "f_step_times": runtime.step_times, "f_pulse_times": runtime.pulse_times}
     extra |= {"f_train_times": runtime.train_times}
     exec(compile(printer.plain_source(), "<kernel>", "exec"), extra)
-    functions = plain if backend == "python" else cache.compiled(source + MARCHES, namespace)
+    functions = plain if backend == "python" else cache.compiled(source + MARCHES, namespace, SIGNATURES)
     settled = printer.structure
     return Kernel(
         model=model,
@@ -169,32 +171,91 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         rk4=functions["rk4"],
         switch_times=extra["switch_times"],
         trace=extra["trace"],
+        trace_start=extra["trace_start"],
     )
+
+
+def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
+    """Fill constants, frozen values and the stocks at the start.
+
+    Raises
+    ------
+    SimulationError
+        If one of them has no finite value; the text names it.
+    """
+    with suppress(ArithmeticError, ValueError):
+        kernel.constants(p)
+        kernel.initial(t, tick, p, y)
+        if np.isfinite(p).all() and np.isfinite(y).all():
+            return
+    raise blame_start(kernel, t, tick, p)
+
+
+def settle_constants(kernel: Kernel, t: float, p: Any) -> None:
+    """Fill what depends on parameters alone.
+
+    Raises
+    ------
+    SimulationError
+        If one of them has no finite value; the text names it.
+    """
+    with suppress(ArithmeticError, ValueError):
+        kernel.constants(p)
+        if np.isfinite(p).all():
+            return
+    raise blame_start(kernel, t, t, p)
+
+
+def blame_start(kernel: Kernel, t: float, tick: float, p: Sequence[float]) -> SimulationError:
+    """The error for inputs from which a run cannot begin: names the variable."""
+    culprit, reason = _culprit(kernel.trace_start(t, tick, [0.0] * len(kernel.stocks), list(map(float, p))))
+    if isinstance(kernel.structure.equations.get(culprit), Stock):
+        when = f"at {kernel.model.horizon.unit or 'time'} {t:g}"
+        return SimulationError(
+            f"{kernel.model.name}: {when} the initial value of '{culprit}' {reason}; check the parameters it reads"
+        )
+    return _told(kernel, t, culprit, reason)
 
 
 def blame(kernel: Kernel, t: float, tick: float, y: Sequence[float], p: Sequence[float]) -> SimulationError:
     """The error for a state from which a run cannot go on: names the time, the variable and the stock."""
-    model, unit = kernel.model, kernel.model.horizon.unit or "time"
-    culprit, reason = "", "has no finite value"
-    steps = kernel.trace(t, tick, y, p)
+    culprit, reason = _culprit(kernel.trace(t, tick, list(map(float, y)), list(map(float, p))))
+    return _told(kernel, t, culprit, reason)
+
+
+def blame_rows(kernel: Kernel, times: Sequence[float], rows: Floats) -> SimulationError | None:
+    """The error for saved rows that hold what is not a number, if they do: numba divides by zero without a word."""
+    bad = ~np.isfinite(rows)
+    if not bad.any():
+        return None
+    row = int(np.argmax(bad.any(axis=1)))
+    names = [name for name, wrong in zip(kernel.names, bad[row], strict=True) if wrong]
+    culprit = next((name for name in kernel.structure.moving if name in names), names[0])
+    return _told(kernel, times[row], culprit, "has no finite value")
+
+
+def _culprit(steps: Iterator[Any]) -> tuple[str, str]:
+    """The first variable that cannot be computed, with the reason; nothing if all can."""
+    culprit = ""
     try:
         for name in steps:
             culprit = name
             if not math.isfinite(next(steps)):
-                break
-        else:
-            return SimulationError(
-                f"{model.name}: at {unit} {t:g} the step is too long, its stocks leave all bounds; take a shorter one"
-            )
+                return culprit, "has no finite value"
     except ZeroDivisionError:
-        reason = "divides by zero"
+        return culprit, "divides by zero"
     except (OverflowError, ValueError):
-        reason = "has no finite value"
+        return culprit, "has no finite value"
+    return "", ""
+
+
+def _told(kernel: Kernel, t: float, culprit: str, reason: str) -> SimulationError:
+    at = f"{kernel.model.name}: at {kernel.model.horizon.unit or 'time'} {t:g}"
+    if not culprit:
+        return SimulationError(f"{at} the step is too long, its stocks leave all bounds; take a shorter one")
     stock = _stock_behind(kernel, culprit)
     through = "" if stock == culprit else f", on which stock '{stock}' depends" if stock else ""
-    return SimulationError(
-        f"{model.name}: at {unit} {t:g} '{culprit}' {reason}{through}; check the parameters it reads"
-    )
+    return SimulationError(f"{at} '{culprit}' {reason}{through}; check the parameters it reads")
 
 
 def blame_step(
@@ -228,7 +289,7 @@ def _stock_behind(kernel: Kernel, culprit: str) -> str:
     if isinstance(equations[culprit], Stock):
         return culprit
     reached = {culprit}
-    for name in kernel.structure.moving:
+    for name in [*kernel.structure.constant, *kernel.structure.moving]:
         equation = equations[name]
         if isinstance(equation, Auxiliary) and reached & set(references(equation.expression)):
             reached.add(name)

@@ -19,7 +19,7 @@ from sd_cluster.expressions import (
     Operation,
     references,
 )
-from sd_cluster.model import Frozen, Model, Stock, Table, Variable, key
+from sd_cluster.model import Model, Stock, Table, Variable, key
 from sd_cluster.structure import running, starting, structure, timing
 from sd_cluster.symbols import partials
 
@@ -27,14 +27,14 @@ MARCHES = """
 def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
     for i in range(first, last + 1):
         t = start + i * dt
+        before[len(before) - 1] = i
+        for j in range(len(y)):
+            before[j] = y[j]
         if k < len(rows) and rows[k] == i:
             outputs(t, t, y, p, out[k])
             k += 1
         if i == last:
             return -1
-        before[len(before) - 1] = i
-        for j in range(len(y)):
-            before[j] = y[j]
         rates(t, t, y, p, dy)
         total = 0.0
         for j in range(len(y)):
@@ -50,14 +50,14 @@ def rk4(start, dt, first, last, rows, k, y, p, dy, before, out):
     n = len(y)
     for i in range(first, last + 1):
         t = start + i * dt
+        before[2 * n] = i
+        for j in range(n):
+            before[j] = y[j]
         if k < len(rows) and rows[k] == i:
             outputs(t, t, y, p, out[k])
             k += 1
         if i == last:
             return -1
-        before[2 * n] = i
-        for j in range(n):
-            before[j] = y[j]
         rates(t, t, y, p, dy)
         for j in range(n):
             before[n + j] = dy[j]
@@ -81,6 +81,23 @@ def rk4(start, dt, first, last, rows, k, y, p, dy, before, out):
     return -1
 """
 """Loops over fixed steps. `before` keeps the state the last step began with and, last, that step's number."""
+
+
+_V = "float64[::1]"
+_LOOP = f"int64(float64, float64, int64, int64, int64[::1], int64, {_V}, {_V}, {_V}, {_V}, float64[:, ::1])"
+SIGNATURES = {
+    "constants": f"void({_V})",
+    "initial": f"void(float64, float64, {_V}, {_V})",
+    "rates": f"float64(float64, float64, {_V}, {_V}, {_V})",
+    "outputs": f"void(float64, float64, {_V}, {_V}, {_V})",
+    "limit": f"void({_V})",
+    "euler": _LOOP,
+    "rk4": _LOOP,
+}
+"""Types of the printed functions and of the loops, as numba writes them."""
+
+_TOGETHER = {"+": "+-", "-": "+-", "*": "*/", "/": "*/"}
+"""Operators that bind alike."""
 
 
 class Printer:
@@ -113,7 +130,7 @@ class Printer:
         return "\n\n".join(parts) + "\n"
 
     def plain_source(self) -> str:
-        """Source of what runs rarely and always in plain Python: `switch_times` and `trace`."""
+        """Source of what runs rarely and always in plain Python: `switch_times`, `trace` and `trace_start`."""
         settled = self.structure
         lines = ["times = []"]
         lines += [line for node in settled.switches for line in self._switch(node)]
@@ -129,7 +146,19 @@ class Printer:
             stock = settled.equations[name]
             assert isinstance(stock, Stock)
             trace += [f"yield {name!r}", f"yield {self.number(stock.rate)}"]
-        return switch + "\n\n" + self._function("trace(t, tick, y, p)", [*trace, "return"]) + "\n"
+        begin = []
+        for name in [*settled.constant, *settled.initial]:
+            equation = settled.equations[name]
+            expression = self._running(name) if name in settled.constant else starting(equation)
+            assert expression is not None
+            begin += [f"yield {name!r}", f"{self._place(equation)} = {self.number(expression)}"]
+            begin += [f"yield {self._place(equation)}"]
+        functions = [
+            switch,
+            self._function("trace(t, tick, y, p)", [*trace, "return"]),
+            self._function("trace_start(t, tick, y, p)", [*begin, "return"]),
+        ]
+        return "\n\n".join(functions) + "\n"
 
     def jacobian_source(self) -> str:
         """Source of `jacobian`: each auxiliary's derivatives follow from those of what it reads."""
@@ -188,7 +217,7 @@ class Printer:
     def _place(self, equation: Variable) -> str:
         if isinstance(equation, Stock):
             return f"y[{self.stock_slots[equation.name]}]"
-        if isinstance(equation, Frozen):
+        if equation.name in self.slots:
             return f"p[{self.slots[equation.name]}]"
         return self.locals[equation.name]
 
@@ -270,9 +299,8 @@ class Printer:
                 if expression.slope and table.step:
                     return "0.0"
                 read = "f_lookup_slope" if expression.slope else "f_staircase" if table.step else "f_lookup"
-                argument = (
-                    "tick" if table.step and expression.argument == Name(TIME) else self.number(expression.argument)
-                )
+                at_time = table.step and expression.argument == Name(TIME)
+                argument = "clock" if at_time else self.number(expression.argument)
                 return f"{read}(p, int(p[{self.slots[expression.table]}]), {argument})"
             case Call():
                 return self._call(expression)
@@ -315,6 +343,9 @@ class Printer:
             return f"(-{operands[0]})"
         if operation.operator == "^":
             return f"f_power({', '.join(operands)})"
+        first = operation.operands[0]
+        if isinstance(first, Operation) and first.operator in _TOGETHER.get(operation.operator, ""):
+            operands[0] = operands[0][1:-1]  # Python too goes from the left; its parser stops at 200 brackets
         return f"({operands[0]} {operation.operator} {operands[1]})"
 
     def truth(self, expression: Expression) -> str:

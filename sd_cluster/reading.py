@@ -4,16 +4,19 @@ PySD's translators are used up to their abstract model; none of its generated co
 is written beside the model file.
 """
 
+import codecs
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sd_cluster import library
-from sd_cluster.errors import ReadingError, near
-from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation
+from sd_cluster.errors import ModelError, ReadingError, near
+from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, depth
 from sd_cluster.model import (
     CONTROLS,
     Auxiliary,
@@ -24,12 +27,16 @@ from sd_cluster.model import (
     Parameter,
     Stock,
     Table,
+    Variable,
     key,
 )
 from sd_cluster.structure import check_circles, constant_value
 from sd_cluster.units import check_units as check_model_units
 
 _READERS = {".mdl": "Vensim", ".xmile": "XMILE", ".xml": "XMILE", ".stmx": "XMILE"}
+
+_DEEPEST = 150
+"""Nesting that Python's own recursion stands with room to spare."""
 
 _RENAMED = {"Xpulse": "xmile_pulse", "Xpulse_train": "xmile_pulse_train", "Xramp": "ramp", "int": "integer"}
 
@@ -63,6 +70,7 @@ def load(path_or_name: str | Path, *, check_units: bool = True) -> Model:
     reader = _Reader(path)
     equations = reader.read()
     horizon = _horizon(path, equations)
+    equations = tuple(_as_parameter(equation, horizon) for equation in equations)
     model = Model(name=path.stem, source=str(path), equations=equations, horizon=horizon)
     check_circles(model)
     if not check_units:
@@ -95,13 +103,25 @@ def _horizon(path: Path, equations: tuple[Equation, ...]) -> Horizon:
     for control in CONTROLS:
         if key(control) not in by_key:
             raise ReadingError(f"{path.name} has no '{control}'; a model states its four control variables")
-        values.append(constant_value(by_key[key(control)].name, equations))
+        try:
+            values.append(constant_value(by_key[key(control)].name, equations))
+        except ModelError as error:
+            raise ReadingError(f"{path.name}: {error}") from None
     start, end, step, save_every = values
     if not step > 0 or not math.isfinite(step):
         raise ReadingError(f"{path.name}: TIME STEP is {step:g}; it should be above zero")
     if end < start:
         raise ReadingError(f"{path.name}: FINAL TIME {end:g} lies before INITIAL TIME {start:g}")
     return Horizon(start, end, step, max(save_every, step), by_key[key("TIME STEP")].units)
+
+
+def _as_parameter(equation: Equation, horizon: Horizon) -> Equation:
+    """A control variable as a number, so that a run's own step and end reach the equations that read them."""
+    values = dict(zip(map(key, CONTROLS), astuple(horizon), strict=False))
+    if key(equation.name) not in values or isinstance(equation, Parameter):
+        return equation
+    about = {item.name: getattr(equation, item.name) for item in fields(Variable)}
+    return Parameter(**about, value=values[key(equation.name)])
 
 
 class _Reader:
@@ -142,10 +162,13 @@ class _Reader:
         from pysd.translators.vensim.vensim_file import VensimFile
 
         file = VensimFile(self.path)
-        if "~" not in file.model_text:
+        # PySD's own reading drops the letters it cannot decode
+        equations = " ".join(_decoded(self.path).split(r"\\\---///")[0].replace("\\\n\t", " ").split())
+        if "~" not in equations:
             raise ReadingError(
                 f"{self.path.name} is not a Vensim model: it holds no equation ended by '~ units ~ note |'"
             )
+        file.model_text = _with_powers_first(equations)
         file.parse(parse_all=False)
         for section in file.sections:
             section.parse(parse_all=False)
@@ -154,23 +177,43 @@ class _Reader:
                     component = element.parse()
                     if hasattr(component, "parse"):
                         component.parse()
-                except (ParseError, VisitationError) as error:
+                except (ParseError, VisitationError, RecursionError) as error:
                     equation = " ".join(element.equation.split())
+                    count = "argument" in str(error) and "TypeError" in str(error)
+                    reason = "a function has too few or too many arguments" if count else _first_line(error)
                     raise ReadingError(
-                        f"{self.path.name}: cannot read the equation '{_shorten(equation)}' ({_first_line(error)})"
+                        f"{self.path.name}: cannot read the equation '{_shorten(equation)}' ({reason})"
                     ) from None
         file.parse()
         return tuple(file.get_abstract_model().sections)
 
     def _xmile(self) -> tuple[Any, ...]:
+        from lxml import etree  # type: ignore[import-untyped]
         from pysd.translators.xmile.xmile_file import XmileFile
 
+        try:
+            root = etree.parse(str(self.path), etree.XMLParser(resolve_entities=False)).getroot()
+        except etree.XMLSyntaxError as error:
+            raise ReadingError(f"{self.path.name} is not an XMILE model: {_first_line(error)}") from None
+        if etree.QName(root).localname != "xmile" or None not in root.nsmap:
+            raise ReadingError(f"{self.path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
+        if root.find(".//{*}variables") is None:
+            raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
+        for equation in root.iter("{*}eqn"):
+            equation.text = _with_powers_first(f"={equation.text or ''}")[1:]
         file = XmileFile(self.path)
+        file.xmile_root = root  # PySD's own reading mends broken files without a word
         file.parse()
         return tuple(file.get_abstract_model().sections)
 
     def add(self, equation: Equation) -> None:
         folded = key(equation.name)
+        for item in ("expression", "rate", "initial"):
+            if isinstance(part := getattr(equation, item, None), Expression) and depth(part) > _DEEPEST:
+                raise ReadingError(
+                    f"{self.path.name}, variable '{equation.name}': more than {_DEEPEST} operations stand one inside"
+                    " another; split it into several variables"
+                )
         if folded in self.equations:
             raise ReadingError(f"{self.path.name} defines '{equation.name}' twice; keep one of them")
         self.equations[folded] = equation
@@ -203,11 +246,14 @@ class _Section:
             self._element(element)
 
     def fail(self, what: str) -> NoReturn:
-        where = f", variable '{self.owner}'" if self.owner else ""
+        where = f", variable '{self.owner.split(' #')[0]}'" if self.owner else ""
+        where += f", macro {self.section.name}" if self.prefix else ""
         raise ReadingError(f"{self.reader.path.name}{where}: {what}")
 
     def _element(self, element: Any) -> None:
         self.owner = self.names[key(element.name)]
+        if not any(component.subscripts[0] for component in element.components) and len(element.components) > 1:
+            raise ReadingError(f"{self.reader.path.name} defines '{self.owner}' twice; keep one of them")
         if len(element.components) != 1 or element.components[0].subscripts[0]:
             self.fail("array equations are not supported yet; write the elements as variables")
         (component,) = element.components
@@ -235,8 +281,8 @@ class _Section:
             case "InitialStructure":
                 return Frozen(**about, expression=self.lower(ast.initial))
             case "CallStructure" if key(getattr(ast.function, "reference", "")) == "active_initial":
-                run, initial = ast.arguments
-                return Auxiliary(**about, expression=self.lower(run), initial=self.lower(initial))
+                run, initial = self._arguments("active initial", ast.arguments, (2,))
+                return Auxiliary(**about, expression=run, initial=initial)
             case _:
                 return Auxiliary(**about, expression=self.lower(ast))
 
@@ -338,6 +384,8 @@ class _Section:
             run, initial = self._arguments("active initial", ast.arguments, (2,))
             name = self.hidden_name("active initial")
             return self.define(Auxiliary(name=name, hidden=True, expression=run, initial=initial))
+        if folded == "log10":
+            return Call("log", (*self._arguments(written, ast.arguments, (1,)), Number(10.0)))
         function = _RENAMED.get(written, folded)
         if function not in FUNCTIONS:
             close = near(written, FUNCTIONS)
@@ -440,6 +488,26 @@ def _fold_logic(operands: list[Expression], operators: list[str]) -> Expression:
         else:
             terms.append(operand)
     return _fold_left(terms, ["or"] * (len(terms) - 1))
+
+
+def _decoded(path: Path) -> str:
+    """Text of a file in UTF-8, in UTF-16 with a mark, or else in the Western European letters of older Vensims."""
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _with_powers_first(text: str) -> str:
+    """`-2^2` written so that the power comes first; PySD takes it for `(-2)^2`."""
+    number = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+    text = re.sub(rf"(?<=/)(\s*)-(\s*{number}\s*\^)", r"\1-1/\2", text)
+    return re.sub(rf"(?<=[=(,+\-*<>])(\s*)-(\s*{number}\s*\^)", r"\1-1*\2", text)
 
 
 def _clean(name: str) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster.errors import ModelError, ScenarioError
-from sd_cluster.kernel import Backend, Floats, blame_step, compile_model
+from sd_cluster.errors import ModelError
+from sd_cluster.kernel import Backend, Floats, begin, blame_rows, blame_step, compile_model
 from sd_cluster.model import Horizon, Model
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import chosen_horizon, controls, save_times
+from sd_cluster.simulation import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.solvers import Euler, RungeKutta4
 
 
@@ -52,21 +52,14 @@ class Runner:
         self._settle()
 
     def _settle(self) -> None:
-        step, start = self.horizon.step, self.horizon.start
-        rows = [round((time - start) / step) for time in self.times]
-        for row, time in zip(rows, self.times, strict=True):
-            if abs(start + row * step - time) > 1e-6 * step:
-                raise ScenarioError(
-                    f"time {time:g} does not fall on a step of {step:g} from {start:g}; choose a step that divides it"
-                )
-        self._rows = np.array(rows, dtype=np.int64)
+        self._rows = steps_of(self.times, self.horizon)
         middle = self.scenario.with_changes(dict.fromkeys(self.names, 0.0))
         inputs = apply(self.model, middle)
         self._targets = list(apply(self.model, Scenario("", dict.fromkeys(self.names, 0.0))).values)
         self._kernel = compile_model(inputs.model, self.backend)
         values = {**controls(self.model, self.horizon), **inputs.values}
         self._p = self._kernel.vector(values, inputs.tables)
-        self._p[self._kernel.half_step] = step / 2.0
+        self._p[self._kernel.half_step] = self.horizon.step / 2.0
         self._slots = [self._kernel.slots[name] for name in self._targets]
         wanted = [self.model.variable(name).name for name in self.outputs]
         for name in wanted:
@@ -106,13 +99,14 @@ class Runner:
         start, step = self.horizon.start, self.horizon.step
         march = kernel.euler if isinstance(self.solver, Euler) else kernel.rk4
         last = int(self._rows[-1]) if len(self._rows) else 0
+        begin(kernel, start, start, p, y)
         try:
-            kernel.constants(p)
-            kernel.initial(start, start, p, y)
             failed = march(start, step, 0, last, self._rows, 0, y, p, kernel.array(n), before, out)
         except (ArithmeticError, ValueError):
             raise blame_step(kernel, start, step, before, y, p) from None
-        values: Floats = np.asarray(out, dtype=float)[:, self._columns]
         if failed >= 0:
             raise blame_step(kernel, start, step, before, y, p)
-        return values
+        values: Floats = np.asarray(out, dtype=float)
+        if len(values) and (error := blame_rows(kernel, self.times, values)):
+            raise error
+        return values[:, self._columns]

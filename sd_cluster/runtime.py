@@ -77,17 +77,22 @@ def maximum(a: float, b: float) -> float:
 
 def integer(x: float) -> float:
     """Whole part of a number, towards zero (Vensim's INTEGER)."""
-    return float(math.trunc(x))
+    return x - x % 1.0 if x >= 0 else x + -x % 1.0
 
 
 def modulo(a: float, b: float) -> float:
     """What is left of `a` after whole multiples of `b`, with the sign of `a`; zero where `b` is not positive."""
-    return math.fmod(a, b) if b > 0 else 0.0
+    if not b > 0:
+        return 0.0
+    return a % b if a >= 0 else -(-a % b)
 
 
 def quantum(a: float, b: float) -> float:
     """Largest multiple of `b` not beyond `a`, towards zero; `a` itself where `b` is not positive."""
-    return b * math.trunc(a / b) if b > 0 else a
+    if not b > 0:
+        return a
+    times = a / b
+    return b * (times - times % 1.0 if times >= 0 else times + -times % 1.0)
 
 
 def xidz(a: float, b: float, x: float) -> float:
@@ -123,7 +128,7 @@ def pulse_train(clock: float, dt: float, start: float, width: float, interval: f
         return 0.0
     if not interval > 0.0:
         return 1.0 if clock < start + max(width, dt) else 0.0
-    return 1.0 if math.fmod(clock - start, interval) < max(width, dt) else 0.0
+    return 1.0 if (clock - start) % interval < max(width, dt) else 0.0
 
 
 def xmile_pulse(clock: float, dt: float, start: float, magnitude: float) -> float:
@@ -135,7 +140,7 @@ def xmile_pulse_train(clock: float, dt: float, start: float, interval: float, ma
     """XMILE's PULSE with an interval: `magnitude` given within one step, again and again."""
     if not clock > start:
         return 0.0
-    past = math.fmod(clock - start, interval) if interval > 0.0 else clock - start
+    past = (clock - start) % interval if interval > 0.0 else clock - start
     return magnitude / dt if past < dt else 0.0
 
 

@@ -48,8 +48,11 @@ class TimeSeries:
     def __init__(
         self, years: Sequence[float], values: Sequence[float], kind: Literal["linear", "previous"] = "linear"
     ) -> None:
-        object.__setattr__(self, "years", tuple(map(float, years)))
-        object.__setattr__(self, "values", tuple(map(float, values)))
+        try:
+            object.__setattr__(self, "years", tuple(map(float, years)))
+            object.__setattr__(self, "values", tuple(map(float, values)))
+        except (TypeError, ValueError) as error:
+            raise ScenarioError(f"a time series takes numbers ({error})") from None
         object.__setattr__(self, "kind", kind)
         if not self.years or len(self.years) != len(self.values):
             raise ScenarioError(
@@ -107,13 +110,16 @@ class Scenario:
 def _taken(scenario: str, target: str, change: object) -> float | TimeSeries:
     if isinstance(change, TimeSeries):
         return change
-    if isinstance(change, bool | str):
+    if isinstance(change, str) or type(change).__name__ in {"bool", "bool_"}:
         raise ScenarioError(f"scenario '{scenario}' sets '{target}' to {change!r}; give a number or a time series")
-    if isinstance(change, Mapping):
-        points = sorted((float(year), float(value)) for year, value in change.items())
-        return TimeSeries([year for year, _ in points], [value for _, value in points])
-    if hasattr(change, "index") and hasattr(change, "to_numpy"):
-        return TimeSeries(change.index.to_numpy(float), change.to_numpy(float))
+    try:
+        if isinstance(change, Mapping):
+            points = sorted((float(year), float(value)) for year, value in change.items())
+            return TimeSeries([year for year, _ in points], [value for _, value in points])
+        if hasattr(change, "index") and hasattr(change, "to_numpy"):
+            return TimeSeries(change.index.to_numpy(float), change.to_numpy(float))
+    except (TypeError, ValueError, ScenarioError) as error:
+        raise ScenarioError(f"scenario '{scenario}' sets '{target}': {error}") from None
     try:
         value = float(change)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -157,8 +163,8 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     values: dict[str, float] = {}
     series: dict[str, TimeSeries] = {}
     stocks: set[str] = set()
-    for target, change in scenario.changes.items():
-        equation = _target(model, scenario.name, target)
+    targets = [(_target(model, scenario.name, target), change) for target, change in scenario.changes.items()]
+    for equation, change in dict(targets).items():
         if isinstance(equation, Stock):
             if isinstance(change, TimeSeries):
                 raise ScenarioError(
@@ -202,11 +208,11 @@ def _target(model: Model, scenario: str, target: str) -> Parameter | Stock:
 
 
 def _start_name(stock: str) -> str:
-    return f"{stock} at the start"
+    return f"{stock} #at the start"
 
 
 def _series_name(parameter: str) -> str:
-    return f"{parameter} over time"
+    return f"{parameter} #over time"
 
 
 def _table(name: str, series: TimeSeries) -> Table:

@@ -1,18 +1,36 @@
 """Running a model: at one go, or step by step."""
 
 import math
+import warnings
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sd_cluster.errors import ModelError, ScenarioError, SimulationError
-from sd_cluster.kernel import Backend, Floats, Kernel, blame, blame_step, compile_jacobian, compile_model
+from sd_cluster.kernel import (
+    Backend,
+    Floats,
+    Kernel,
+    begin,
+    blame,
+    blame_rows,
+    blame_step,
+    compile_jacobian,
+    compile_model,
+    settle_constants,
+)
 from sd_cluster.model import Horizon, Model, Parameter, Stock
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
+
+_CLOSE = 1e-9
+"""Times closer than this share of the horizon are one."""
 
 _NUMBA_PAYS = 3_000_000
 """Evaluated equations above which compiling for a single run pays."""
@@ -88,7 +106,12 @@ class Simulation:
         self.solver = solver or Adaptive()
         self.horizon = chosen_horizon(model, horizon, self.solver)
         self._saves = save_times(self.horizon, save)
+        self._close = _CLOSE * (self.horizon.end - self.horizon.start)
+        if not isinstance(self.solver, Adaptive):
+            steps_of(self._saves, self.horizon)
         self._backend = backend or self._choose_backend()
+        self._listed = not (save is None or isinstance(save, int | float | np.number))
+        self._asides: list[str] = []
         self._changes: list[dict[str, object]] = []
         self._rows: list[Floats] = []
         self._times: list[float] = []
@@ -112,21 +135,13 @@ class Simulation:
         p = kernel.vector({**controls(self.model, self.horizon), **inputs.values}, inputs.tables)
         if not isinstance(self.solver, Adaptive):
             p[kernel.half_step] = self.horizon.step / 2.0
-        with _guard(kernel, self.time, self._constant_reason):
-            kernel.constants(p)
+        settle_constants(kernel, self.time, p)
         return kernel, p
-
-    def _constant_reason(self) -> str:
-        return "a value that depends on parameters alone cannot be computed"
 
     def _start(self) -> None:
         kernel = self._kernel
         self._breaks = self._switch_times()
-        with _guard(kernel, self.time, lambda: "the initial values cannot be computed"):
-            kernel.initial(self.time, self._tick(self.time), self._p, self._y)
-        for name, value in zip(kernel.stocks, self._y, strict=True):
-            if not math.isfinite(value):
-                raise SimulationError(f"{self.model.name}: stock '{name}' starts at {value}; it should be a number")
+        begin(kernel, self.time, self._tick(self.time), self._p, self._y)
 
     def run_to(self, time: float) -> None:
         """Go on to a time, not beyond the end of the horizon.
@@ -190,9 +205,9 @@ class Simulation:
         return float(row[self._kernel.names.index(equation.name)])
 
     def run(self) -> Run:
-        """The run so far; a stop between saved times adds a row."""
+        """The run so far; a stop between saved times adds a row, unless the times were listed."""
         times, rows = list(self._times), list(self._rows)
-        if not times or times[-1] < self.time:
+        if not times or (times[-1] < self.time and not self._listed):
             times.append(self.time)
             rows.append(self._row(self.time))
         units = tuple(self.model.variable(name).units for name in self._kernel.names)
@@ -212,17 +227,22 @@ class Simulation:
         try:
             self._kernel.outputs(time, tick, self._y, self._p, row)
         except (ArithmeticError, ValueError):
-            raise blame(self._kernel, time, tick, list(self._y), self._p) from None
-        return np.array(row, dtype=float)
+            raise blame(self._kernel, time, tick, self._y, self._p) from None
+        values = np.array(row, dtype=float)
+        if error := blame_rows(self._kernel, [time], values[np.newaxis]):
+            raise error
+        return values
 
     def _tick(self, time: float) -> float:
         """The moment at which switches are judged: this step's start, or the middle of this stretch."""
         if not isinstance(self.solver, Adaptive):
             return time
+        if time >= self.horizon.end:
+            return self.horizon.end + self._close
         later = [moment for moment in self._breaks if moment > time]
         earlier = [moment for moment in self._breaks if moment <= time]
         low = earlier[-1] if earlier else self.horizon.start
-        high = later[0] if later else max(self.horizon.end, time) + 1.0
+        high = later[0] if later else self.horizon.end
         return 0.5 * (low + high)
 
     def _switch_times(self) -> list[float]:
@@ -230,21 +250,26 @@ class Simulation:
         if not isinstance(self.solver, Adaptive):
             return []
         start, end = self.horizon.start, self.horizon.end
-        with _guard(self._kernel, self.time, lambda: "a switching time cannot be computed"):
+        with _guard(self._kernel):
             times = list(self._kernel.switch_times(self._p, start, end))
         times += _points_of_time(self._kernel, self._p)
-        return sorted({time for time in times if start < time < end})
+        kept: list[float] = []
+        for time in sorted(times):
+            if start + self._close < time < end - self._close and not (kept and time - kept[-1] <= self._close):
+                kept.append(self._near_save(time))
+        return kept
+
+    def _near_save(self, time: float) -> float:
+        """A switching time, moved to the saved time beside it: both are sums of steps, rounded differently."""
+        place = bisect_left(self._saves, time - self._close)
+        close = place < len(self._saves) and self._saves[place] <= time + self._close
+        return self._saves[place] if close else time
 
     def _run_fixed(self, time: float) -> None:
         step = self.horizon.step
-        last = round((time - self.horizon.start) / step)
-        if abs(self.horizon.start + last * step - time) > 1e-6 * step:
-            raise ScenarioError(
-                f"{time:g} does not fall on a step of {step:g} from {self.horizon.start:g};"
-                " choose a step that divides the time, or Adaptive()"
-            )
+        last = int(steps_of([time], self.horizon)[0])
         saves = [save for save in self._saves if self.time <= save <= time and save not in self._times[-1:]]
-        rows = np.array([round((save - self.horizon.start) / step) for save in saves], dtype=np.int64)
+        rows = steps_of(saves, self.horizon)
         kernel, n = self._kernel, len(self._y)
         out, before = kernel.matrix(len(rows)), kernel.array(2 * n + 1)
         march = kernel.euler if isinstance(self.solver, Euler) else kernel.rk4
@@ -255,60 +280,94 @@ class Simulation:
             raise blame_step(kernel, self.horizon.start, step, before, self._y, self._p) from None
         if failed >= 0:
             raise blame_step(kernel, self.horizon.start, step, before, self._y, self._p)
+        values = np.array(out, dtype=float)
+        if len(values) and (error := blame_rows(kernel, saves, values)):
+            raise error
         self._steps_done = last
         self._times += saves
-        self._rows += [np.array(row, dtype=float) for row in out]
+        self._rows += list(values)
 
     def _run_adaptive(self, time: float) -> None:
-        from scipy.integrate import solve_ivp
-
-        assert isinstance(self.solver, Adaptive)
         stops = [moment for moment in self._breaks if self.time < moment < time]
         if not self._times and self._saves and self._saves[0] == self.time:
             self._times.append(self.time)
             self._rows.append(self._row(self.time))
         here = self.time
         for stop in [*stops, time] if time > here else []:
-            saves = [save for save in self._saves if here < save < stop]
-            rates = _Rates(self._kernel, self._p, self._tick(here), np.nextafter(stop, -np.inf))
-            options: dict[str, Any] = {
-                "method": self.solver.method,
-                "rtol": self.solver.rtol,
-                "atol": self.solver.atol,
-            }
-            if self.solver.method in {"LSODA", "Radau", "BDF"} and len(self._y):
-                options["jac"] = rates.jacobian
-            answer = solve_ivp(rates, (here, stop), np.array(self._y), t_eval=[*saves, stop], **options)
-            if not answer.success or not np.isfinite(answer.y).all():
-                raise self._blame_adaptive(answer)
-            for save, state in zip(saves, answer.y.T, strict=False):
-                self._save_row(save, state)
-            self._set_state(answer.y[:, -1])
+            if stop - here > self._close:
+                self._cross(here, stop)
             here = self.time = stop
             if stop in self._saves:
-                self._save_row(stop, answer.y[:, -1])
+                self._save_row(stop, self._y)
 
-    def _set_state(self, state: Floats) -> None:
-        for slot, value in enumerate(state.tolist()):
-            self._y[slot] = value
+    def _cross(self, here: float, stop: float) -> None:
+        """Integrate between two switching times.
 
-    def _save_row(self, time: float, state: Floats) -> None:
+        LSODA cannot take back a trial step into a state whose flows have no value (the root of less than nothing):
+        BDF can, and goes over such a stretch again.
+        """
+        assert isinstance(self.solver, Adaptive)
+        state, saved = list(self._y), len(self._times)
+        try:
+            self._stretch(here, stop, self.solver.method)
+        except SimulationError:
+            if self.solver.method != "LSODA" or self._rates_fail(here, state):
+                raise
+            self._set_state(state)
+            del self._times[saved:], self._rows[saved:]
+            self._asides.append(f"from {here:g} to {stop:g} BDF took over from LSODA")
+            self._stretch(here, stop, "BDF")
+
+    def _rates_fail(self, time: float, state: Sequence[float]) -> bool:
+        try:
+            _Rates(self._kernel, self._p, self._tick(time), time)(time, np.array(state, dtype=float))
+        except SimulationError:
+            return True
+        return False
+
+    def _stretch(self, here: float, stop: float, method: str) -> None:
+        """Integrate by one method; rows at the end are left to the caller."""
+        from scipy.integrate import solve_ivp
+
+        assert isinstance(self.solver, Adaptive)
+        saves = [save for save in self._saves if here < save < stop]
+        rates = _Rates(self._kernel, self._p, self._tick(here), np.nextafter(stop, -np.inf), strict=method == "LSODA")
+        options: dict[str, Any] = {"method": method, "rtol": self.solver.rtol, "atol": self.solver.atol}
+        if method in {"LSODA", "Radau", "BDF"} and len(self._y):
+            options["jac"] = rates.jacobian
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is in the answer
+            try:
+                answer = solve_ivp(rates, (here, stop), np.array(self._y), t_eval=[*saves, stop], **options)
+            except (ArithmeticError, ValueError) as error:
+                raise rates.failure or self._blame_adaptive(rates, str(error)) from None
+        if not answer.success or not np.isfinite(answer.y).all():
+            raise rates.failure or self._blame_adaptive(rates, answer.message)
+        for save, state in zip(saves, answer.y.T, strict=False):
+            self._save_row(save, state)
+        self._set_state(answer.y[:, -1])
+
+    def _set_state(self, state: Sequence[float] | Floats) -> None:
+        for slot, value in enumerate(state):
+            self._y[slot] = float(value)
+
+    def _save_row(self, time: float, state: Sequence[float] | Floats) -> None:
         self._set_state(state)
         self._times.append(time)
         self._rows.append(self._row(time))
 
-    def _blame_adaptive(self, answer: Any) -> SimulationError:
-        reached = answer.y.size and np.isfinite(answer.y[:, -1]).all()
-        time = float(answer.t[-1]) if reached else self.time
+    def _blame_adaptive(self, rates: "_Rates", message: str) -> SimulationError:
         unit = self.model.horizon.unit or "time"
+        stock = self._kernel.stocks[int(np.argmax(np.abs(rates.latest)))]
         return SimulationError(
-            f"{self.model.name}: the solver stopped after {unit} {time:g} ({answer.message});"
-            " try Adaptive(method='BDF') or a looser rtol"
+            f"{self.model.name}: the solver stopped near {unit} {rates.reached:g}, where stock '{stock}' changes"
+            f" fastest ({message.rstrip('.')}); check its flows, or try another method or a looser rtol"
         )
 
     def _notes(self) -> tuple[str, ...]:
         unlocated = self._kernel.structure.unlocated if isinstance(self.solver, Adaptive) else ()
-        return tuple(f"{sentence}; the solver steps over it unlocated" for sentence in unlocated)
+        located = [f"{sentence}; the solver steps over it unlocated" for sentence in unlocated]
+        return (*located, *self._asides)
 
     def _provenance(self) -> dict[str, object]:
         from importlib.metadata import version
@@ -330,9 +389,11 @@ class Simulation:
 class _Rates:
     """Net flows as SciPy's solvers call them, over one stretch without switches."""
 
-    def __init__(self, kernel: Kernel, p: Any, tick: float, last: float) -> None:
-        self.kernel, self.p, self.tick, self.last = kernel, p, tick, last
+    def __init__(self, kernel: Kernel, p: Any, tick: float, last: float, *, strict: bool = True) -> None:
+        self.kernel, self.p, self.tick, self.last, self.strict = kernel, p, tick, last, strict
         self.plain = kernel.backend == "python"
+        self.reached, self.latest = -math.inf, np.zeros(len(kernel.stocks))
+        self.failure: SimulationError | None = None
 
     def __call__(self, t: float, y: Floats) -> Any:
         state: Any = y.tolist() if self.plain else y
@@ -342,21 +403,36 @@ class _Rates:
             total = self.kernel.rates(t, self.tick, state, self.p, dy)
         except (ArithmeticError, ValueError):
             total = math.nan
-        if not total - total == 0.0:
-            raise blame(self.kernel, t, self.tick, y.tolist(), self.p)
+        if total - total != 0.0:
+            self.failure = blame(self.kernel, t, self.tick, y.tolist(), self.p)
+            if self.strict or self.reached == -math.inf:
+                raise self.failure
+            return np.full(len(y), math.nan)  # a trial that went too far: the solver takes a shorter one
+        if t > self.reached:
+            self.reached, self.latest, self.failure = t, np.array(dy), None
         return dy
 
     def jacobian(self, t: float, y: Floats) -> Floats:
-        """Exact Jacobian, shape (n_stocks, n_stocks); derived when a solver first asks."""
-        derivative = compile_jacobian(self.kernel.model)
-        return derivative(min(t, self.last), self.tick, y.tolist(), self.p)
+        """Exact Jacobian, shape (n_stocks, n_stocks), derived when first asked for; differences at a singular point.
+
+        Such a point is the square root of an empty stock: its flow is finite, the slope of it is not.
+        """
+        with suppress(ArithmeticError, ValueError):
+            matrix: Floats = compile_jacobian(self.kernel.model)(min(t, self.last), self.tick, y.tolist(), self.p)
+            if np.isfinite(matrix).all():
+                return matrix
+        steps = 1e-8 * np.maximum(1.0, np.abs(y))
+        here = np.array(self(t, y))
+        slopes = [(np.array(self(t, y + step)) - here) / step.sum() for step in np.diag(steps)]
+        matrix = np.nan_to_num(np.stack(slopes, axis=1), posinf=0.0, neginf=0.0)
+        return matrix
 
 
 class _guard:  # noqa: N801  a context manager that reads as a word
-    """Turns a failed computation before the first step into one error."""
+    """Turns failed switching times into one error."""
 
-    def __init__(self, kernel: Kernel, time: float, reason: Any) -> None:
-        self.kernel, self.time, self.reason = kernel, time, reason
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
 
     def __enter__(self) -> None:
         return None
@@ -368,9 +444,8 @@ class _guard:  # noqa: N801  a context manager that reads as a word
             what = "it has no finite value"
         else:
             return
-        unit = self.kernel.model.horizon.unit or "time"
         raise SimulationError(
-            f"{self.kernel.model.name}: at {unit} {self.time:g} {self.reason()}: {what}; check the parameters"
+            f"{self.kernel.model.name}: a switching time cannot be computed: {what}; check the parameters"
         ) from None
 
 
@@ -389,20 +464,43 @@ def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, 
     elif isinstance(horizon, Horizon):
         chosen = horizon
     else:
-        start, end = horizon
-        chosen = replace(model.horizon, start=float(start), end=float(end))
+        try:
+            start, end = map(float, horizon)
+        except (TypeError, ValueError):
+            raise ScenarioError(f"the horizon is {horizon!r}; give two numbers, (start, end)") from None
+        chosen = replace(model.horizon, start=start, end=end)
     if not (math.isfinite(chosen.start) and math.isfinite(chosen.end) and chosen.start < chosen.end):
         raise ScenarioError(
             f"the horizon goes from {chosen.start:g} to {chosen.end:g}; its end should lie after its start"
         )
+    if not (math.isfinite(chosen.step) and chosen.step > 0):
+        raise ScenarioError(f"the horizon's step is {chosen.step:g}; it should be above zero")
     if not isinstance(solver, Adaptive) and solver.step is not None:
-        chosen = replace(chosen, step=solver.step)
+        chosen = replace(chosen, step=solver.step, save_every=max(chosen.save_every, solver.step))
     return chosen
+
+
+def steps_of(times: Sequence[float], horizon: Horizon) -> npt.NDArray[np.int64]:
+    """Numbers of the steps at which times lie.
+
+    Raises
+    ------
+    ScenarioError
+        If a time falls between two steps.
+    """
+    rows = [round((time - horizon.start) / horizon.step) for time in times]
+    for row, time in zip(rows, times, strict=True):
+        if abs(horizon.start + row * horizon.step - time) > 1e-6 * horizon.step:
+            raise ScenarioError(
+                f"time {time:g} does not fall on a step of {horizon.step:g} from {horizon.start:g};"
+                " choose a step that divides it, or Adaptive()"
+            )
+    return np.array(rows, dtype=np.int64)
 
 
 def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[float]:
     """Times at which rows are saved, increasing."""
-    if save is None or isinstance(save, int | float):
+    if save is None or isinstance(save, int | float | np.number):
         every = horizon.save_every if save is None else float(save)
         if not every > 0:
             raise ScenarioError(f"the time between saved rows is {every:g}; it should be above zero")

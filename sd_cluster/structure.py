@@ -233,7 +233,10 @@ def constant_value(name: str, equations: Iterable[Equation]) -> float:
             raise ModelError(f"'{name}' depends on '{of}', which varies; it should be a constant")
         return evaluate(equation.expression, lambda read: value(read, (*above, of)))
 
-    result = value(name, ())
+    try:
+        result = value(name, ())
+    except (ArithmeticError, ValueError):
+        result = math.nan
     if not math.isfinite(result):
-        raise ModelError(f"'{name}' is {result}; it should be a finite number")
+        raise ModelError(f"'{name}' has no finite value; give it a number")
     return result

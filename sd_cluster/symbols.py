@@ -245,6 +245,8 @@ def _from_sympy(expression: Any, names: Mapping[Any, str]) -> Expression:
             return Name(names[part])
         if part is sympy.pi:
             return Number(math.pi)
+        if part in {sympy.nan, sympy.zoo, sympy.oo, -sympy.oo}:
+            return Operation("/", (Number(1.0), Number(0.0)))
         if part.is_number and not part.has(sympy.Function):
             return Number(float(part))
         if part.is_Add or part.is_Mul:

@@ -1,0 +1,223 @@
+"""Tools of the tests: closeness with a reason, tiny models, PySD's own run, and a slow, obvious interpreter."""
+
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sd_cluster as sd
+from sd_cluster.expressions import Call, Expression, Lookup, Name, Number, Operation
+from sd_cluster.model import Auxiliary, Frozen, Parameter, Stock, Table
+
+FEATURES = Path(__file__).parent / "features"
+NAMES = tuple(sorted(path.name for path in FEATURES.iterdir() if path.is_dir()))
+SMOOTH = ("decay", "logistic", "two_stocks", "sir", "delays", "smooths", "initials", "macros")
+"""Features whose net flows are smooth between switching times that are known before a run."""
+
+
+def assert_close(actual: Any, expected: Any, rtol: float, atol: float = 0.0, *, because: str) -> None:
+    """Check that numbers agree; a tolerance comes with its reason."""
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol, err_msg=f"tolerance: {because}")
+
+
+def assert_runs_agree(actual: Mapping[str, Any], expected: pd.DataFrame, rtol: float, *, because: str) -> None:
+    """Check all columns of a table of expected values, each against its own largest value."""
+    for name in expected.columns:
+        wanted = expected[name].to_numpy(float)
+        scale = float(np.abs(wanted).max())
+        assert_close(actual[name], wanted, rtol, rtol * scale + 1e-300, because=f"'{name}': {because}")
+
+
+@cache
+def feature(name: str, suffix: str = ".mdl") -> sd.Model:
+    """The model of a feature folder, or a shipped one; read once, as a model never changes."""
+    return sd.load(name) if name in sd.models() else sd.load(FEATURES / name / f"{name}{suffix}")
+
+
+def model_text(equations: str, *, start: str = "0", end: str = "10", step: str = "0.125", save: str = "1") -> str:
+    """A .mdl file from lines `name = expression ~ units`, with its four control variables."""
+    controls = f"""
+        FINAL TIME = {end} ~ Year
+        INITIAL TIME = {start} ~ Year
+        SAVEPER = {save} ~ Year
+        TIME STEP = {step} ~ Year
+    """
+    lines = [line.strip() for line in (equations + controls).splitlines() if line.strip()]
+    parts = [line.rsplit("~", 1) if "~" in line else [line, ""] for line in lines]
+    return "{UTF-8}\n" + "\n".join(f"{left.strip()}\n\t~\t{units.strip()}\n\t~\t\n\t|\n" for left, units in parts)
+
+
+def write_model(folder: Path, equations: str, name: str = "tiny", **controls: str) -> Path:
+    """Write a tiny model beside nothing else."""
+    path = folder / f"{name}.mdl"
+    path.write_text(model_text(equations, **controls), encoding="utf-8")
+    return path
+
+
+def tiny(equations: str, *, check_units: bool = True, name: str = "tiny", **controls: str) -> sd.Model:
+    """A model from lines `name = expression ~ units`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return sd.load(write_model(Path(folder), equations, name, **controls), check_units=check_units)
+
+
+def pysd_run(path: Path) -> pd.DataFrame:
+    """PySD's own run of a model file, copied to a folder of its own first: PySD writes a `.py` beside it."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pysd
+
+        copy = shutil.copy(path, folder)
+        read = pysd.read_vensim if path.suffix == ".mdl" else pysd.read_xmile
+        return read(str(copy)).run()
+
+
+class Interpreter:
+    """Runs a model by walking its expressions, one variable and one step at a time, with Euler's method.
+
+    Nothing is sorted or compiled: a variable is computed when it is asked for. It shares no code with the kernels,
+    so what both say is said twice.
+    """
+
+    def __init__(self, model: sd.Model, values: Mapping[str, float] | None = None, step: float | None = None) -> None:
+        self.model = model
+        self.equations = {equation.name: equation for equation in model.equations}
+        self.values = {name: item.value for name, item in model.parameters.items()} | dict(values or {})
+        self.horizon = model.horizon if step is None else replace(model.horizon, step=step)
+        if step is not None:
+            self.values["TIME STEP"] = step
+        self.dt = self.horizon.step
+        self.time = self.horizon.start
+        self.starting = True
+        self.known: dict[str, float] = {}
+        self.stocks: dict[str, float] = {}
+        self.frozen: dict[str, float] = {}
+        for name, equation in self.equations.items():
+            if isinstance(equation, Stock | Frozen):
+                self.variable(name)
+        self.stocks = {name: self.known[name] for name, item in self.equations.items() if isinstance(item, Stock)}
+        self.frozen = {name: self.known[name] for name, item in self.equations.items() if isinstance(item, Frozen)}
+        self.starting = False
+        self.known = {}
+
+    def run(self) -> pd.DataFrame:
+        """Saved rows of all variables the modeller wrote."""
+        every = round(self.horizon.save_every / self.dt)
+        visible = [n for n, item in self.equations.items() if not item.hidden and not isinstance(item, Table)]
+        rows, times = [], []
+        last = round((self.horizon.end - self.horizon.start) / self.dt)
+        for step in range(last + 1):
+            self.time = self.horizon.start + step * self.dt
+            self.known = {}
+            if step % every == 0 or step == last:
+                rows.append({name: self.variable(name) for name in visible})
+                times.append(self.time)
+            rates = {name: self.of(self.equations[name].rate) for name in self.stocks}
+            for name, rate in rates.items():
+                self.stocks[name] = self._limited(name, self.stocks[name] + self.dt * rate)
+        return pd.DataFrame(rows, index=pd.Index(times, name="time"))
+
+    def _limited(self, name: str, value: float) -> float:
+        return max(value, 0.0) if self.equations[name].non_negative else value
+
+    def variable(self, name: str) -> float:
+        """Value of a variable now."""
+        if name == "Time":
+            return self.time
+        if name not in self.known:
+            self.known[name] = self._variable(self.equations[name])
+        return self.known[name]
+
+    def _variable(self, equation: Any) -> float:
+        match equation:
+            case Parameter():
+                return self.values[equation.name]
+            case Stock():
+                return self.of(equation.initial) if self.starting else self.stocks[equation.name]
+            case Frozen():
+                return self.of(equation.expression) if self.starting else self.frozen[equation.name]
+            case Auxiliary():
+                first = self.starting and equation.initial is not None
+                return self.of(equation.initial if first else equation.expression)
+        raise AssertionError(f"{equation.name} has no value")
+
+    def of(self, expression: Expression) -> float:
+        """Value of an expression now."""
+        match expression:
+            case Number():
+                return expression.value
+            case Name():
+                return self.variable(expression.name)
+            case Lookup():
+                table = self.equations[expression.table]
+                return float(np.interp(self.of(expression.argument), table.x, table.y))
+            case Call(function="if_then_else"):
+                condition, yes, no = expression.arguments
+                return self.of(yes) if self.of(condition) else self.of(no)
+            case Call():
+                return float(self._call(expression.function, [self.of(part) for part in expression.arguments]))
+            case Operation():
+                return float(self._operation(expression.operator, [self.of(part) for part in expression.operands]))
+
+    def _operation(self, operator: str, parts: list[float]) -> float:
+        a, b = parts[0], parts[-1]
+        results: dict[str, Callable[[], float]] = {
+            "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "^": lambda: a**b,
+            "neg": lambda: -a, "not": lambda: not a, "and": lambda: bool(a) and bool(b),
+            "or": lambda: bool(a) or bool(b), "<": lambda: a < b, "<=": lambda: a <= b, ">": lambda: a > b,
+            ">=": lambda: a >= b, "=": lambda: a == b, "<>": lambda: a != b,
+        }  # fmt: skip
+        return results[operator]()
+
+    def _call(self, function: str, parts: list[float]) -> float:
+        switching = {"step", "ramp", "pulse", "pulse_train", "xmile_pulse", "xmile_pulse_train"}
+        if function in switching:
+            return getattr(self, f"_{function}")(*parts)
+        results: dict[str, Callable[..., float]] = {
+            "abs": abs, "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
+            "cosh": math.cosh, "exp": math.exp, "integer": lambda x: math.floor(x) if x >= 0 else math.ceil(x),
+            "ln": math.log, "log": lambda x, base: math.log(x) / math.log(base), "max": max, "min": min,
+            "modulo": lambda a, b: a - b * int(a / b), "pi": lambda: math.pi, "power": lambda a, b: a**b,
+            "quantum": lambda a, b: b * int(a / b), "sin": math.sin, "sinh": math.sinh, "sqrt": math.sqrt,
+            "tan": math.tan, "tanh": math.tanh,
+            "xidz": lambda a, b, x: x if abs(b) < 1e-6 else a / b, "zidz": lambda a, b: 0 if abs(b) < 1e-6 else a / b,
+        }  # fmt: skip
+        return results[function](*parts)
+
+    def _past(self, moment: float) -> float:
+        """Time since a moment, at the middle of this step: Vensim's rule."""
+        return self.time + self.dt / 2 - moment
+
+    def _step(self, height: float, start: float) -> float:
+        return height if self._past(start) > 0 else 0
+
+    def _ramp(self, slope: float, start: float, end: float = math.inf) -> float:
+        return slope * (min(self.time, end) - start) if self._past(start) > 0 and self.time > start else 0
+
+    def _pulse(self, start: float, width: float) -> float:
+        return 0 < self._past(start) < max(width, self.dt)
+
+    def _pulse_train(self, start: float, width: float, interval: float, end: float) -> float:
+        past = self._past(start)
+        if past <= 0 or self._past(end) >= 0:
+            return 0
+        return past - interval * math.floor(past / interval) < max(width, self.dt)
+
+    def _xmile_pulse(self, start: float, magnitude: float) -> float:
+        return magnitude / self.dt if 0 < self._past(start) < self.dt else 0
+
+    def _xmile_pulse_train(self, start: float, interval: float, magnitude: float) -> float:
+        past = self._past(start)
+        return magnitude / self.dt if past > 0 and past - interval * math.floor(past / interval) < self.dt else 0
+
+
+def interpreted(model: sd.Model, values: Mapping[str, float] | None = None, step: float | None = None) -> pd.DataFrame:
+    """An Euler run by the interpreter."""
+    return Interpreter(model, values, step).run()

@@ -1,0 +1,361 @@
+"""Reading: what cannot be read gives one clear error, nothing is written, and no text of a file is ever run."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from support import FEATURES, NAMES, model_text, tiny, write_model
+
+import sd_cluster as sd
+from sd_cluster.model import Table
+
+SUPPORTED = (
+    "supported: abs, active initial, arccos, arcsin, arctan, cos, cosh, delay1, delay3, exp, if then else, initial,"
+    " integ, integer, ln, log, max, min, modulo, pi, power, pulse, pulse train, quantum, ramp, sin, sinh, smooth,"
+    " smooth3, sqrt, step, tan, tanh, with lookup, xidz, zidz"
+)
+MACRO = ":MACRO: GROW(input)\n{body}\n\t~\tinput\n\t~\t\n\t|\n:END OF MACRO:\n"
+
+
+def message(path, kind=sd.ReadingError):
+    """The text of the error that reading a file gives: one line."""
+    with pytest.raises(kind) as caught:
+        sd.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def written(folder, data, name="tiny.mdl"):
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def test_a_missing_file(tmp_path):
+    path = tmp_path / "nowhere.mdl"
+    assert message(path) == f"no file '{path}'; give the path of a .mdl or .xmile file"
+
+
+def test_a_folder_that_is_called_like_a_model(tmp_path):
+    path = tmp_path / "folder.mdl"
+    path.mkdir()
+    assert message(path) == f"no file '{path}'; give the path of a .mdl or .xmile file"
+
+
+def test_a_wrong_suffix(tmp_path):
+    path = written(tmp_path, "year,firms", "table.csv")
+    assert message(path) == (f"'{path}' is not a model file; its name should end in one of .mdl, .xmile, .xml, .stmx")
+
+
+def test_an_unknown_shipped_model():
+    names = ", ".join(sd.models())
+    assert message("colective_learning") == (
+        "no shipped model 'colective_learning' (did you mean 'collective_learning'?);"
+        f" give one of {names}, or the path of a .mdl or .xmile file"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n", "dear reader,\nthis is a letter.\n"])
+def test_a_text_that_is_no_model(tmp_path, text):
+    assert message(written(tmp_path, text)) == (
+        "tiny.mdl is not a Vensim model: it holds no equation ended by '~ units ~ note |'"
+    )
+
+
+def test_a_text_with_the_signs_of_a_model_but_no_equation(tmp_path):
+    assert message(written(tmp_path, "about ~ 3 things | more")) == "tiny.mdl is not a model: it holds no equations"
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    assert message(written(tmp_path, bytes(range(256)) * 4)).startswith("tiny.mdl ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "Document is empty, line 1, column 1 (tiny.xmile, line 1)"),
+        ("just text", "Start tag expected, '<' not found, line 1, column 1 (tiny.xmile, line 1)"),
+        ("<html><body/></html>", "it does not begin with <xmile xmlns=...>"),
+    ],
+)
+def test_an_xml_that_is_no_model(tmp_path, text, told):
+    assert message(written(tmp_path, text, "tiny.xmile")) == f"tiny.xmile is not an XMILE model: {told}"
+
+
+def test_an_xmile_file_without_variables(tmp_path):
+    text = "<xmile xmlns='http://docs.oasis-open.org/xmile/ns/XMILE/v1.0'><model/></xmile>"
+    assert message(written(tmp_path, text, "tiny.xmile")) == "tiny.xmile is not a model: it holds no equations"
+
+
+def test_a_broken_xmile_file_is_not_mended(tmp_path):
+    """PySD's parser mends broken XML without a word: half a model was read as a whole one."""
+    whole = (FEATURES / "sir" / "sir.xmile").read_text(encoding="utf-8")
+    half = whole[: whole.index("</variables>")]
+    assert message(written(tmp_path, half, "sir.xmile")).startswith("sir.xmile is not an XMILE model: Premature end")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_truncated_file_is_an_error_or_lacks_nothing(tmp_path, name):
+    whole = (FEATURES / name / f"{name}.mdl").read_text(encoding="utf-8")
+    everything = len(sd.load(FEATURES / name / f"{name}.mdl").equations)
+    for cut in range(40, len(whole), max(1, len(whole) // 12)):
+        try:
+            found = len(sd.load(written(tmp_path, whole[:cut]), check_units=False).equations)
+        except (sd.ReadingError, sd.ModelError) as error:
+            found, told = 0, str(error)
+        assert found == everything or (found == 0 and told.startswith("tiny.mdl") and "\n" not in told)
+
+
+def test_an_unknown_function(tmp_path):
+    path = write_model(tmp_path, "x = INTEG(1, 5) \n z = SQRTT(x)")
+    assert message(path) == (
+        f"tiny.mdl, variable 'z': the function 'sqrtt' is not supported (did you mean 'sqrt'?); {SUPPORTED}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "function"),
+    [
+        ("DELAY FIXED(x, 2, 1)", "DELAY FIXED"),
+        ("DELAY N(x, 2, 1, 3)", "DELAY N"),
+        ("SMOOTH N(x, 2, 1, 3)", "SMOOTH N"),
+        ("TREND(x, 2, 1)", "TREND"),
+        ("FORECAST(x, 2, 3)", "FORECAST"),
+        ("SAMPLE IF TRUE(x > 2, x, 1)", "SAMPLE IF TRUE"),
+        ("GAME(x)", "GAME"),
+        ("GET XLS DATA('a', 'b', 'c', 'd')", "GET DATA"),
+    ],
+)
+def test_a_function_not_supported_yet(tmp_path, expression, function):
+    path = write_model(tmp_path, f"x = INTEG(1, 5) \n z = {expression}")
+    assert message(path) == f"tiny.mdl, variable 'z': the function {function} is not supported yet; {SUPPORTED}"
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("RANDOM UNIFORM(0, 1, 3)", f"the function 'random uniform' is not supported; {SUPPORTED}"),
+        ("INTEG(x, 1)+1", "INTEG stands inside an expression; give the stock a variable of its own"),
+        ("table", "uses the lookup 'table' without an argument"),
+        ("table(x, 2)", "table takes 1 argument(s), here it has 2"),
+        ("x(3)", f"the function 'x' is not supported; {SUPPORTED}"),
+        ("MAX(x)", "max takes 2 argument(s), here it has 1"),
+        ("IF THEN ELSE(x > 1, 2)", "if then else takes 3 argument(s), here it has 2"),
+        ("RAMP(1)", "ramp takes 2 or 3 argument(s), here it has 1"),
+        ("ACTIVE INITIAL(x)", "active initial takes 2 argument(s), here it has 1"),
+        ("2+ACTIVE INITIAL(x)", "active initial takes 2 argument(s), here it has 1"),
+        ("talent_flwo+1", "reads 'talent flwo', which the model does not define (did you mean 'talent flow'?)"),
+        ("rainfall", "reads 'rainfall', which the model does not define"),
+        (":NA:", "the value nan is not a number (:NA: is not supported yet)"),
+        ("DELAY1(x[a], 2)", "'x' is read with subscripts; array equations are not supported yet"),
+        (
+            "WITH LOOKUP(x, ((0,0),(1,1),(1,2)))",
+            "the lookup has two points at the same x; give each point its own x",
+        ),
+        (
+            "+".join(["x"] * 400),
+            "more than 150 operations stand one inside another; split it into several variables",
+        ),
+    ],
+)
+def test_an_equation_that_cannot_be_used(tmp_path, expression, told):
+    equations = f"x = INTEG(1, 5) \n talent flow = 1 \n table((0,0),(1,1)) \n z = {expression}"
+    assert message(write_model(tmp_path, equations)) == f"tiny.mdl, variable 'z': {told}"
+
+
+@pytest.mark.parametrize("expression", ["SMOOTH(x)", "INTEG(x)", "PULSE TRAIN(1, 2, 3)", "DELAY1(x)"])
+def test_too_few_arguments_where_the_parser_itself_stumbles(tmp_path, expression):
+    text = message(write_model(tmp_path, f"x = INTEG(1, 5) \n z = {expression}"))
+    assert (
+        text == f"tiny.mdl: cannot read the equation 'z = {expression}' (a function has too few or too many arguments)"
+    )
+
+
+@pytest.mark.parametrize("expression", ["(x", "x)", "x+*2", "$x", "'x'", "(" * 300 + "x" + ")" * 300])
+def test_an_equation_that_is_no_equation(tmp_path, expression):
+    text = message(write_model(tmp_path, f"x = INTEG(1, 5) \n z = {expression}"))
+    assert re.match(r"tiny.mdl: cannot read the equation 'z ?= ?", text)
+    assert len(text) < 450
+
+
+@pytest.mark.parametrize(
+    ("equations", "told"),
+    [
+        ("x = INTEG(a, 5) \n a = b+1 \n b = c*2 \n c = a", "equations go in a circle: 'a' -> 'b' -> 'c' -> 'a'"),
+        ("x = INTEG(a, 5) \n a = a+1", "equations go in a circle: 'a' -> 'a'"),
+        ("x = INTEG(1, y) \n y = INTEG(1, x)", "initial values go in a circle: 'x' -> 'y' -> 'x'"),
+        (
+            "x = INTEG(1, SMOOTH(x, 2))",
+            "initial values go in a circle: 'x #1 smooth stage 1' -> 'x' -> 'x #1 smooth stage 1'",
+        ),
+    ],
+)
+def test_a_circle_is_shown(tmp_path, equations, told):
+    path = write_model(tmp_path, equations)
+    assert message(path, sd.ModelError) == f"tiny: {told}; a stock or INITIAL must break it"
+
+
+@pytest.mark.parametrize("second", ["A = 2", '"a" = 2'])
+def test_a_name_defined_twice(tmp_path, second):
+    """It was told as an array equation."""
+    path = write_model(tmp_path, f"x = INTEG(a, 5) \n a = 1 \n {second}")
+    assert message(path) == "tiny.mdl defines 'a' twice; keep one of them"
+
+
+@pytest.mark.parametrize("control", ["FINAL TIME", "INITIAL TIME", "SAVEPER", "TIME STEP"])
+def test_a_missing_control_variable(tmp_path, control):
+    text = model_text("x = INTEG(1, 5)").replace(control, "something else")
+    assert message(written(tmp_path, text)) == f"tiny.mdl has no '{control}'; a model states its four control variables"
+
+
+@pytest.mark.parametrize(
+    ("controls", "told"),
+    [
+        ({"step": "0"}, "TIME STEP is 0; it should be above zero"),
+        ({"step": "-1"}, "TIME STEP is -1; it should be above zero"),
+        ({"end": "-1"}, "FINAL TIME -1 lies before INITIAL TIME 0"),
+        ({"end": "x"}, "'FINAL TIME' depends on 'x', which varies; it should be a constant"),
+        ({"end": "Time+2"}, "'FINAL TIME' depends on 'Time', which varies; it should be a constant"),
+        ({"end": "1/0"}, "'FINAL TIME' has no finite value; give it a number"),
+        ({"end": "LN(-1)"}, "'FINAL TIME' has no finite value; give it a number"),
+        ({"end": "FINAL TIME"}, "'FINAL TIME' depends on itself; give it a number"),
+        ({"end": "table(1)"}, "a constant reads the lookup 'table'; give it a number"),
+    ],
+)
+def test_a_control_variable_that_is_no_constant(tmp_path, controls, told):
+    path = write_model(tmp_path, "x = INTEG(1, 5) \n table((0,0),(1,1))", **controls)
+    assert message(path) == f"tiny.mdl: {told}"
+
+
+def test_control_variables_may_be_expressions_of_constants():
+    model = tiny("x = INTEG(1, 5) \n span = 20", end="INITIAL TIME+span", start="1980", step="1/8", save="TIME STEP")
+    assert model.horizon == sd.Horizon(1980, 2000, 0.125, 0.125, "Year")
+
+
+def test_arrays_are_not_read_yet(tmp_path):
+    text = model_text("firms[region] = INTEG(1, 5)").replace("{UTF-8}\n", "{UTF-8}\nregion: hsinchu, daedeok ~~|\n")
+    assert message(written(tmp_path, text)) == (
+        "tiny.mdl: array variables (ranges 'region') are not supported yet; write the elements as variables"
+    )
+    assert message(write_model(tmp_path, "firms[region] = INTEG(1, 5)")) == (
+        "tiny.mdl, variable 'firms': array equations are not supported yet; write the elements as variables"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "use", "told"),
+    [
+        ("GROW = GROW(input)+1", "GROW(x)", ", macro grow: macro grow uses itself without end"),
+        ("GROW = input+1", "GROW(x, 2)", ": macro grow takes 1 argument(s), here it has 2"),
+        ("SHRINK = input-1", "GROW(x)", ": macro grow does not define a variable of its own name, which is its value"),
+        ("GROW = input+other", "GROW(x)", ", macro grow: reads 'other', which the model does not define"),
+        ("GROW = input+x", "GROW(x)", ", macro grow: reads 'x', which the model does not define"),
+    ],
+)
+def test_a_macro_that_cannot_be_used(tmp_path, body, use, told):
+    text = model_text(f"x = INTEG(1, 5) \n z = {use}")
+    path = written(tmp_path, text.replace("{UTF-8}\n", "{UTF-8}\n" + MACRO.format(body=body)))
+    assert message(path) == f"tiny.mdl, variable 'z'{told}"
+
+
+ENCODINGS = {
+    "utf-8": lambda text: text.encode(),
+    "utf-8 with a mark": lambda text: text.encode("utf-8-sig"),
+    "latin-1 that says utf-8": lambda text: text.encode("latin-1"),
+    "latin-1": lambda text: text.replace("{UTF-8}\n", "").encode("latin-1"),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "carriage returns": lambda text: text.replace("\n", "\r\n").encode(),
+    "old carriage returns": lambda text: text.replace("\n", "\r").encode(),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_letters_outlive_their_encoding(tmp_path, encoding):
+    """Letters of a latin-1 file were dropped without a word, so two names could become one."""
+    text = model_text("größe = INTEG(-größe/zeit, 5) ~ Stück \n zeit = 4 ~ Year \n größer = 1 ~ dmnl")
+    model = sd.load(written(tmp_path, ENCODINGS[encoding](text)))
+    assert model.stocks == ("größe",)
+    assert model.variable("größe").units == "Stück"
+    assert sd.simulate(model)["Größe"][-1] == pytest.approx(5 * np.exp(-2.5), rel=1e-6)
+
+
+def test_an_xmile_file_in_its_declared_encoding(tmp_path):
+    text = (FEATURES / "decay" / "decay.xmile").read_text(encoding="utf-8")
+    text = (
+        text.replace('encoding="utf-8"', 'encoding="iso-8859-1"').replace("stock", "größe").replace("<größe", "<stock")
+    )
+    model = sd.load(written(tmp_path, text.replace("</größe>", "</stock>").encode("latin-1"), "decay.xmile"))
+    assert model.stocks == ("größe",)
+
+
+def test_names_of_other_scripts_and_signs():
+    model = tiny('知识 存量 = INTEG(-知识_存量/4, 5) \n "R&D, share (a)" = 知识 存量*2')
+    assert model.stocks == ("知识 存量",)
+    assert sd.simulate(model)["r&d, SHARE_(a)"][0] == 10
+
+
+HOSTILE = (
+    "\"__import__('os').system('touch broken')\"",
+    '"); import os; os.abort() #"',
+    "\"'''+open(1)+'''\"",
+    "lambda",
+    "None",
+    "p",
+    "clock",
+    '"v0 = 3"',
+    '"{x}"',
+)
+
+
+@pytest.mark.parametrize(("name", "backend"), [*((name, "python") for name in HOSTILE), (HOSTILE[0], "numba")])
+def test_a_name_is_never_run(tmp_path, monkeypatch, name, backend):
+    monkeypatch.chdir(tmp_path)
+    model = tiny(f"{name} = INTEG(rate, 5) \n rate = {name}*2")
+    run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+    assert run.values[0, :2].tolist() == [5, 10]
+    sd.simulate(model, solver=sd.Adaptive(method="BDF"))
+    assert len(model.symbolic().rates) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entity_of_an_xmile_file_reads_no_other_file(tmp_path):
+    secret = written(tmp_path, "12345", "secret.txt")
+    text = (FEATURES / "decay" / "decay.xmile").read_text(encoding="utf-8")
+    entity = f'<!DOCTYPE xmile [<!ENTITY e SYSTEM "{secret.as_uri()}">]>\n<xmile'
+    path = written(tmp_path, text.replace("<xmile", entity, 1).replace("<eqn>4</eqn>", "<eqn>&e;</eqn>"), "d.xmile")
+    try:
+        model = sd.load(path)
+    except sd.ReadingError:
+        return
+    assert "12345" not in repr(model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_written_beside_the_model(tmp_path, name):
+    for source in (FEATURES / name).iterdir():
+        if source.suffix != ".csv":
+            copy = tmp_path / source.name
+            copy.write_bytes(source.read_bytes())
+            before = (sorted(os.listdir(tmp_path)), copy.stat().st_mtime_ns)
+            sd.simulate(sd.load(copy), solver=sd.Euler())
+            assert (sorted(os.listdir(tmp_path)), copy.stat().st_mtime_ns) == before
+
+
+def test_suffixes_in_capitals_and_other_names_of_xmile(tmp_path):
+    for name in ("A.MDL", "a.xml", "a.stmx", "a.XMILE"):
+        source = FEATURES / "decay" / ("decay.mdl" if name == "A.MDL" else "decay.xmile")
+        assert sd.load(written(tmp_path, source.read_bytes(), name)).stocks == ("stock",)
+
+
+def test_points_of_a_lookup_are_put_in_order():
+    model = tiny("x = INTEG(1, 1) \n falling((2,0),(0,1))")
+    (table,) = model.of_kind(Table)
+    assert (table.x, table.y) == ((0.0, 2.0), (1.0, 0.0))
+
+
+def test_a_run_of_equations_is_read_as_written():
+    model = tiny("x = INTEG(a-b-x, 5) \n a = 3 \n b = -2 \n c = a/b/x*2^-x")
+    assert model.table().loc["x", "equation"] == "integ(a - b - x, 5)"
+    assert model.table().loc["c", "equation"] == "a / b / x * 2 ^ (-x)"
+    assert model.table().loc["b", "value"] == -2
