@@ -99,7 +99,8 @@ def _name(recipe: _Recipe) -> str:
     codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
     codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        recipe.source, *map(str, recipe.signatures.items()), *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
+        recipe.source, *map(str, recipe.signatures.items()),
+        *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
         __version__, numba.__version__, llvmlite.__version__, sys.version, platform.machine(),
         llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
     ]  # fmt: skip
