@@ -152,12 +152,13 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
             namespace[name] = numba.njit(function, inline="always", **options)
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function
     exec(compile(recipe.source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
-    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, ""  # the seal guards the entry's own folder
+    config: Any = numba.config
+    elsewhere, config.CACHE_DIR = config.CACHE_DIR, ""  # the seal guards the entry's own folder
     try:
         for name, signature in recipe.signatures.items():
             namespace[name] = numba.njit(signature, cache=entry is not None, **options)(namespace[name])
     finally:
-        numba.config.CACHE_DIR = elsewhere
+        config.CACHE_DIR = elsewhere
     return namespace
 
 
