@@ -149,7 +149,7 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
     if recipe.inlined:
         options |= {"fastmath": {"contract", "reassoc", "nsz"}, "nogil": True}
         for name, function in recipe.inlined.items():
-            namespace[name] = numba.njit(function, inline="always", **options)
+            namespace[name] = numba.njit(function, inline="never", error_model="numpy", fastmath={"contract", "nsz"})
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function
     exec(compile(recipe.source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
     config: Any = numba.config

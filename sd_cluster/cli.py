@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from sd_cluster.cli_studies import register as register_studies
 from sd_cluster.errors import SdClusterError
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except SdClusterError as error:
             _complain(" ".join(str(error).split()))
+            raise typer.Exit(1) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _complain(f"cannot use '{error.filename}': {error.strerror}")
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(130) from error
@@ -270,6 +276,9 @@ def run(
     _show_run(console, loaded, result)
     for path in _write_run(loaded, result, out, plot or []):
         console.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+register_studies(app, examples)
 
 
 def read_change(text: str) -> tuple[str, float | TimeSeries]:

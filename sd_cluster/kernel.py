@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -71,19 +72,34 @@ class Kernel:
         tables
             Tables that replace those of the model, by name.
         """
-        replaced = tables or {}
+        p = self._vector(tables) if tables else list(self._own_vector)
+        for name, value in values.items():
+            p[self.slots[name]] = float(value)
+        return p if self.backend == "python" else np.array(p)
+
+    @cached_property
+    def _own_vector(self) -> list[float]:
+        return self._vector({})
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """Units of the output columns."""
+        return tuple(self.model.variable(name).units for name in self.names)
+
+    def _vector(self, replaced: Mapping[str, Table]) -> list[float]:
+        """The vector of the model's own parameter values."""
         settled = self.structure
         p = [0.0] * (self.half_step + 1 + len(settled.constant) + len(settled.frozen) + len(settled.tables))
         for name in settled.parameters:
             equation = settled.equations[name]
             assert isinstance(equation, Parameter)
-            p[self.slots[name]] = float(values.get(name, equation.value))
+            p[self.slots[name]] = equation.value
         for name in settled.tables:
             table = replaced.get(name, settled.equations[name])
             assert isinstance(table, Table)
             p[self.slots[name]] = float(len(p))
             p += [float(len(table.x)), *table.x, *table.y]
-        return p if self.backend == "python" else np.array(p)
+        return p
 
     def array(self, count: int) -> Any:
         """A vector of zeros of the kind this backend works on."""
@@ -277,9 +293,10 @@ def blame_step(
     n = len(kernel.stocks)
     at = start + float(before[-1]) * dt
     for state in (list(before)[:n], list(y)):
-        error = blame(kernel, at, at, state, p)
-        if "too long" not in str(error):
-            return error
+        for moment in (at, at + 0.5 * dt, at + dt):
+            error = blame(kernel, moment, at, state, p)
+            if "too long" not in str(error):
+                return error
     return error
 
 

@@ -227,15 +227,39 @@ def _plain_number(value: float, position: int | None = None) -> str:
     return f"{value:.6g}".replace("-", "−")
 
 
-def name_upright(axes: Axes, at: float, text: str, colour: str, *, height: float = 0.05) -> None:
-    """Name an upright line along its foot, on the side where there is more room."""
+def name_upright(
+    axes: Axes, at: float, text: str, colour: str, *, height: float = 0.05, others: Sequence[float] = ()
+) -> None:
+    """Name an upright line along its foot: on its right if there is room, else on its left, else in two lines.
+
+    Parameters
+    ----------
+    axes
+        A chart whose limits are final.
+    at, text, colour
+        Of the line.
+    height
+        Of the name's foot, as a part of the chart.
+    others
+        Where other upright lines stand, which the name should not cross.
+    """
     low, high = axes.get_xlim()
-    left = (at - low) / (high - low) > 0.7
+    width = axes.figure.get_figwidth() * 72 * axes.get_position().width  # type: ignore[union-attr]
+    right = (min([high, *(one for one in others if one > at)]) - at) / (high - low) * width
+    left_room = (at - max([low, *(one for one in others if one < at)])) / (high - low) * width
+    if _letters(text) > max(right, left_room):
+        text = "\n".join(text.rsplit(" ", 1))
+    left = _letters(text) > right and left_room > right
     axes.annotate(
         text, xy=(at, height), xycoords=("data", "axes fraction"), xytext=(-5 if left else 5, 0),
         textcoords="offset points", color=colour, ha="right" if left else "left", va="bottom",
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
+
+
+def _letters(text: str) -> float:
+    """About how many points a label is wide, its distance from the line included."""
+    return 10.0 + 4.6 * max(map(len, text.split("\n")))
 
 
 def point_along(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], colour: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from sd_cluster.errors import ModelError, near
@@ -121,6 +121,7 @@ CONTROLS = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
 """Names of the variables that hold the horizon in a model file."""
 
 
+@lru_cache(maxsize=65536)
 def key(name: str) -> str:
     """Fold a name the way Vensim compares names: case, spaces, underscores and quotes do not count.
 

@@ -295,7 +295,7 @@ def draw_threshold(
         axes.set_ylim(0, max(axes.get_ylim()[1], end.max() * 1.2))
     if separatrix is not None:
         axes.axvline(separatrix, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-        name_upright(axes, separatrix, f"threshold {separatrix:.3g}", INK)
+        name_upright(axes, separatrix, f"threshold {separatrix:.3g}", INK, others=[mark[0]] if mark else [])
         for place, colour, text in zip((0.0, 1.0), (PALETTE[1], PALETTE[0]), sides, strict=True):
             axes.text(
                 0.015 + 0.97 * place, 0.97, text, transform=axes.transAxes, color=colour, va="top",
@@ -303,7 +303,8 @@ def draw_threshold(
             )  # fmt: skip
     if mark is not None:
         axes.axvline(mark[0], color=MUTED, linewidth=1)
-        name_upright(axes, mark[0], mark[1], MUTED, height=0.05 if separatrix is None else 0.14)
+        others = [] if separatrix is None else [separatrix]
+        name_upright(axes, mark[0], mark[1], MUTED, height=0.14 if others else 0.05, others=others)
 
 
 def time_label(run: Run) -> str:

@@ -344,7 +344,8 @@ class Printer:
         if operation.operator == "^":
             return f"f_power({', '.join(operands)})"
         first = operation.operands[0]
-        if isinstance(first, Operation) and first.operator in _TOGETHER.get(operation.operator, ""):
+        together = isinstance(first, Operation) and first.operator in _TOGETHER.get(operation.operator, "")
+        if together and operands[0].startswith("("):
             operands[0] = operands[0][1:-1]  # Python too goes from the left; its parser stops at 200 brackets
         return f"({operands[0]} {operation.operator} {operands[1]})"
 

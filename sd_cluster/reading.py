@@ -161,13 +161,13 @@ class _Reader:
         from parsimonious.exceptions import ParseError, VisitationError
         from pysd.translators.vensim.vensim_file import VensimFile
 
-        file = VensimFile(self.path)
-        # PySD's own reading drops the letters it cannot decode
         equations = " ".join(_decoded(self.path).split(r"\\\---///")[0].replace("\\\n\t", " ").split())
         if "~" not in equations:
             raise ReadingError(
                 f"{self.path.name} is not a Vensim model: it holds no equation ended by '~ units ~ note |'"
             )
+        file = VensimFile(self.path)
+        # PySD's own reading drops the letters it cannot decode
         file.model_text = _with_powers_first(equations)
         file.parse(parse_all=False)
         for section in file.sections:

@@ -32,6 +32,12 @@ from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
 _CLOSE = 1e-9
 """Times closer than this share of the horizon are one."""
 
+_PATIENCE = 2_000
+"""Calls at one moment after which a solver is taken to stand still; LSODA would go on for ever."""
+
+_STANDING = 1e-12
+"""Share of the time below which a step forward is none."""
+
 _NUMBA_PAYS = 3_000_000
 """Evaluated equations above which compiling for a single run pays."""
 
@@ -182,7 +188,7 @@ class Simulation:
         for target, change in later.changes.items():
             if (name := self.model.variable(target).name) not in jumps:
                 merged[name] = change
-        self._changes.append({"time": self.time, "changes": _plain(later.changes)})
+        self._changes.append({"time": self.time, "changes": plain_changes(later.changes)})
         self.scenario = Scenario(self.scenario.name, merged)
         frozen = {name: self._p[self._kernel.slots[name]] for name in self._kernel.structure.frozen}
         state = dict(zip(self._kernel.stocks, self._y, strict=True)) | jumps
@@ -210,12 +216,11 @@ class Simulation:
         if not times or (times[-1] < self.time and not self._listed):
             times.append(self.time)
             rows.append(self._row(self.time))
-        units = tuple(self.model.variable(name).units for name in self._kernel.names)
         return Run(
             times=np.array(times),
             values=np.array(rows),
             names=self._kernel.names,
-            units=units,
+            units=self._kernel.units,
             scenario=self.scenario.name,
             notes=self._notes(),
             provenance=self._provenance(),
@@ -358,6 +363,10 @@ class Simulation:
 
     def _blame_adaptive(self, rates: "_Rates", message: str) -> SimulationError:
         unit = self.model.horizon.unit or "time"
+        # what a solver only creeps up to can often be met: a division by zero at a round moment
+        met = blame(self._kernel, float(f"{rates.reached:.9g}"), rates.tick, rates.state.tolist(), self._p)
+        if "too long" not in str(met):
+            return met
         stock = self._kernel.stocks[int(np.argmax(np.abs(rates.latest)))]
         return SimulationError(
             f"{self.model.name}: the solver stopped near {unit} {rates.reached:g}, where stock '{stock}' changes"
@@ -367,22 +376,22 @@ class Simulation:
     def _notes(self) -> tuple[str, ...]:
         unlocated = self._kernel.structure.unlocated if isinstance(self.solver, Adaptive) else ()
         located = [f"{sentence}; the solver steps over it unlocated" for sentence in unlocated]
-        return (*located, *self._asides)
+        return (*located, *self._asides, *_outside(self.model, self.scenario))
 
     def _provenance(self) -> dict[str, object]:
-        from importlib.metadata import version
+        import scipy
 
         from sd_cluster.version import __version__
 
         return {
             "model": self.model.name,
             "digest": self.model.digest,
-            "scenario": {"name": self.scenario.name, "changes": _plain(self.scenario.changes)},
+            "scenario": {"name": self.scenario.name, "changes": plain_changes(self.scenario.changes)},
             "changes on the way": self._changes,
-            "solver": {"name": type(self.solver).__name__, **asdict(self.solver)},
+            "solver": {"name": type(self.solver).__name__, **vars(self.solver)},
             "backend": self._backend,
-            "horizon": asdict(self.horizon),
-            "versions": {"sd_cluster": __version__, "numpy": np.__version__, "scipy": version("scipy")},
+            "horizon": dict(vars(self.horizon)),
+            "versions": {"sd_cluster": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
         }
 
 
@@ -392,7 +401,8 @@ class _Rates:
     def __init__(self, kernel: Kernel, p: Any, tick: float, last: float, *, strict: bool = True) -> None:
         self.kernel, self.p, self.tick, self.last, self.strict = kernel, p, tick, last, strict
         self.plain = kernel.backend == "python"
-        self.reached, self.latest = -math.inf, np.zeros(len(kernel.stocks))
+        self.reached, self.latest, self.state = -math.inf, np.zeros(len(kernel.stocks)), np.zeros(len(kernel.stocks))
+        self.standing = 0
         self.failure: SimulationError | None = None
 
     def __call__(self, t: float, y: Floats) -> Any:
@@ -409,7 +419,12 @@ class _Rates:
                 raise self.failure
             return np.full(len(y), math.nan)  # a trial that went too far: the solver takes a shorter one
         if t > self.reached:
-            self.reached, self.latest, self.failure = t, np.array(dy), None
+            self.standing = self.standing + 1 if t - self.reached < _STANDING * max(1.0, abs(t)) else 0
+            self.reached, self.latest, self.state, self.failure = t, np.array(dy), np.array(y), None
+        else:
+            self.standing += 1
+        if self.strict and self.standing > _PATIENCE:
+            raise ArithmeticError("the solver no longer moves on")
         return dy
 
     def jacobian(self, t: float, y: Floats) -> Floats:
@@ -488,14 +503,15 @@ def steps_of(times: Sequence[float], horizon: Horizon) -> npt.NDArray[np.int64]:
     ScenarioError
         If a time falls between two steps.
     """
-    rows = [round((time - horizon.start) / horizon.step) for time in times]
-    for row, time in zip(rows, times, strict=True):
-        if abs(horizon.start + row * horizon.step - time) > 1e-6 * horizon.step:
-            raise ScenarioError(
-                f"time {time:g} does not fall on a step of {horizon.step:g} from {horizon.start:g};"
-                " choose a step that divides it, or Adaptive()"
-            )
-    return np.array(rows, dtype=np.int64)
+    moments = np.array(times, dtype=float)
+    rows = np.rint((moments - horizon.start) / horizon.step).astype(np.int64)
+    between = np.abs(horizon.start + rows * horizon.step - moments) > 1e-6 * horizon.step
+    if between.any():
+        raise ScenarioError(
+            f"time {moments[between][0]:g} does not fall on a step of {horizon.step:g} from {horizon.start:g};"
+            " choose a step that divides it, or Adaptive()"
+        )
+    return rows
 
 
 def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[float]:
@@ -523,5 +539,21 @@ def _points_of_time(kernel: Kernel, p: Any) -> list[float]:
     return points
 
 
-def _plain(changes: Mapping[str, float | TimeSeries]) -> dict[str, object]:
+def _outside(model: Model, scenario: Scenario) -> list[str]:
+    """Sentences about values outside the ranges that the model file gives."""
+    notes = []
+    for target, change in scenario.changes.items():
+        variable = model.variable(target)
+        values = change.values if isinstance(change, TimeSeries) else (change,)
+        low = -math.inf if variable.low is None else variable.low
+        high = math.inf if variable.high is None else variable.high
+        for value in values:
+            if not low <= value <= high:
+                notes.append(f"'{variable.name}' is set to {value:g}, outside its range {low:g} to {high:g}")
+                break
+    return notes
+
+
+def plain_changes(changes: Mapping[str, float | TimeSeries]) -> dict[str, object]:
+    """Changes as plain numbers and mappings, fit for JSON."""
     return {name: asdict(change) if isinstance(change, TimeSeries) else change for name, change in changes.items()}

@@ -1,7 +1,6 @@
 """What all tests share: a cache of their own, and examples that are the same on every machine."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -14,12 +13,16 @@ settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache() -> Iterator[None]:
-    """Machine code goes to a folder of this session, never the user's; `SD_CLUSTER_CACHE` keeps it between sessions."""
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Machine code goes to a folder of this session, never the user's; `SD_CLUSTER_CACHE` keeps it between sessions.
+
+    Workers of one session that run side by side share the folder.
+    """
     if "SD_CLUSTER_CACHE" in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="sd-cluster-tests-") as folder:
-        os.environ["SD_CLUSTER_CACHE"] = folder
-        yield
-        del os.environ["SD_CLUSTER_CACHE"]
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "machine-code"
+    os.environ["SD_CLUSTER_CACHE"] = str(folder)
+    yield
+    del os.environ["SD_CLUSTER_CACHE"]

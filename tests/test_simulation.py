@@ -419,3 +419,24 @@ def test_a_runner_refuses_what_a_scenario_refuses():
     runner = sd.Runner(model, ["contact rate"], outputs=["recovered"], times=[1], backend="python")
     with pytest.raises((sd.SdClusterError, ValueError)):
         runner([1.0, 2.0])
+
+
+@pytest.mark.parametrize("solver", [sd.Euler(), sd.RungeKutta4(), sd.Adaptive(), sd.Adaptive(method="BDF")])
+@pytest.mark.parametrize("moment", ["4", "4.125"])
+def test_a_division_by_zero_between_steps_is_named(solver, moment):
+    """Runge-Kutta blamed the step, LSODA went on for ever at one moment."""
+    model = tiny(f"x = INTEG(k, 0) \n k = 1/(Time-{moment})", check_units=False)
+    with pytest.raises(sd.SimulationError, match=f"at Year {moment} 'k' divides by zero, on which stock 'x' depends"):
+        sd.simulate(model, solver=solver)
+
+
+def test_a_solver_that_stands_still_is_stopped():
+    """LSODA took steps of no length without end where a stock ran away."""
+    model = sd.load("collective_learning")
+    with pytest.raises(sd.SimulationError, match=r"stopped near Year 1980.*stock 'mastered knowledge'"):
+        sd.simulate(model, sd.Scenario("absurd", {"talent flow": -2.0}))
+
+
+def test_values_outside_their_range_are_told():
+    run = sd.simulate(sd.load("collective_learning"), sd.Scenario("much", {"training": 40.0}), save=30.0)
+    assert run.notes == ("'training' is set to 40, outside its range 0 to 1",)

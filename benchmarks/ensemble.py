@@ -1,0 +1,116 @@
+"""How near do sweeps come to the limit of the machine, and how much does a whole Sobol analysis cost?
+
+Compares `sd.sweep`'s kernel with a C kernel written with AVX-512 vectors and its own exponentials (`v_inl`), RK4 and
+Euler, in turn within one run, one thread each; then both cores against one; then a Sobol analysis end to end. Needs
+the benchmark folder beside the checkout (`../shared/bench`), gcc and AVX-512 for the C part; says so and leaves it out
+where they are absent. Run `python benchmarks/ensemble.py`.
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+
+import numpy as np
+
+import sd_cluster as sd
+from sd_cluster.batch import Batch
+from sd_cluster.grid import step_grid
+
+BENCH = Path(__file__).resolve().parents[2] / "shared" / "bench"
+RUNS, REPEATS = 192, 31
+SOBOL_RUNS = 43_008
+
+
+def c_kernel():
+    """The C limit, compiled into a temporary folder, or None with a sentence."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "avx512dq" not in flags:
+        print("no AVX-512 on this machine: the C limit is left out")
+        return None
+    out = tempfile.mkdtemp(prefix="bench-")
+    try:
+        subprocess.run(["sh", str(BENCH / "build.sh")], env={**os.environ, "BENCH_OUT": out}, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"the C limit could not be built ({error}): it is left out")
+        return None
+    return ctypes.CDLL(str(Path(out) / "v_inl.so")).batch
+
+
+def aligned(shape):
+    raw = np.zeros(int(np.prod(shape)) + 8)
+    edge = -raw.ctypes.data % 64 // 8
+    return raw[edge : edge + int(np.prod(shape))].reshape(shape)
+
+
+def in_turn(jobs, repeats):
+    """Seconds of each job, run in turn: shape (repeats, n_jobs)."""
+    for job in jobs:
+        job()
+    seconds = np.empty((repeats, len(jobs)))
+    for row in seconds:
+        for column, job in enumerate(jobs):
+            begin = time.perf_counter()
+            job()
+            row[column] = time.perf_counter() - begin
+    return seconds
+
+
+def main() -> None:
+    if not BENCH.is_dir():
+        sys.exit("the benchmark model lies in ../shared/bench, beside the checkout; it is not there")
+    model = sd.load(BENCH / "cluster.mdl", check_units=False)
+    controls = {"FINAL TIME", "INITIAL TIME", "TIME STEP", "SAVEPER"}
+    centre = {name: parameter.value for name, parameter in model.parameters.items() if name not in controls}
+    names = tuple(centre)
+    values = np.array(list(centre.values())) * np.random.default_rng(0).uniform(0.8, 1.2, (RUNS, len(names)))
+    batch = Batch(model, sd.Scenario(), model.horizon, names, model.stocks)
+    begin = time.perf_counter()
+    batch.prepared()
+    print(f"kernel of {len(names)} parameters ready in {time.perf_counter() - begin:.1f} s")
+
+    years = tuple(float(year) for year in range(61))
+    rows = np.arange(61, dtype=np.int64) * 16
+    grids = [step_grid(model.horizon, years, solver, rows) for solver in (sd.RungeKutta4(), sd.Euler())]
+    out = np.empty((61, len(model.stocks), RUNS))
+    ours = [lambda grid=grid: batch.run(values, grid, out) for grid in grids]
+    limit = c_kernel()
+    if limit:
+        table, there = aligned((len(names), RUNS)), aligned((61, len(model.stocks), RUNS))
+        table[:] = values.T
+        pointers = [array.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) for array in (table, there)]
+        theirs = [lambda rk=rk: limit(pointers[0], ctypes.c_long(RUNS), 960, rk, pointers[1]) for rk in (1, 0)]
+        seconds = in_turn([theirs[0], ours[0], theirs[1], ours[1]], REPEATS)
+        print(f"\n{'one core':24}{'runs/s':>10}{'C runs/s':>10}{'time / C':>10}   (medians of {REPEATS})")
+        for label, c, own in (("RK4, step 1/16", 0, 1), ("Euler, step 1/16", 2, 3)):
+            ratio = np.median(seconds[:, own] / seconds[:, c])
+            speed, bound = RUNS / np.median(seconds[:, own]), RUNS / np.median(seconds[:, c])
+            print(f"{label:24}{speed:10,.0f}{bound:10,.0f}{ratio:10.2f}")
+    sobol(model, centre)
+
+
+def sobol(model, centre) -> None:
+    """Both cores against one, and a whole analysis against the bare kernel."""
+    space = sd.Space({name: (0.8 * value, 1.2 * value) for name, value in centre.items()})
+    draws = sd.Draws(space.names, np.random.default_rng(1).uniform(space.lower, space.upper, (SOBOL_RUNS, len(centre))))
+    seconds = in_turn([lambda: sd.sweep(model, draws, threads=1), lambda: sd.sweep(model, draws, threads=2)], 5)
+    one, two = np.median(seconds, axis=0)
+    print(f"\n{SOBOL_RUNS:,} runs x {len(model.stocks)} stocks x 61 years, step chosen for an error of 1e-5")
+    print(
+        f"one thread {one:.2f} s, two threads {two:.2f} s: {np.median(seconds[:, 0] / seconds[:, 1]):.2f} times as fast"
+    )
+    print(sd.sweep(model, draws).notes[0])
+    begin = time.perf_counter()
+    indices = sd.sobol(model, space, of=list(model.stocks), samples=1024, seed=1)
+    whole = time.perf_counter() - begin
+    print(f"Sobol analysis with intervals, end to end: {whole:.2f} s, {whole / two:.2f} times the sweep alone")
+    del indices
+
+
+if __name__ == "__main__":
+    main()

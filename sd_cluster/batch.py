@@ -1,0 +1,146 @@
+"""Carrying out a batch of runs side by side: what threads, processes and other machines are given to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sd_cluster.errors import ModelError, SimulationError
+from sd_cluster.grid import Grid, Whole
+from sd_cluster.kernel import Floats, Kernel, settle_constants
+from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
+from sd_cluster.model import Horizon, Model
+from sd_cluster.scenario import Scenario, apply
+from sd_cluster.simulation import controls
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What all runs of a sweep have in common; pickles small, compiles where it is used.
+
+    Attributes
+    ----------
+    model, scenario, horizon
+        As in `simulate`.
+    names
+        Parameters or stocks that differ between runs.
+    outputs
+        Variables to save.
+    """
+
+    model: Model
+    scenario: Scenario
+    horizon: Horizon
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[type["Batch"], tuple[Any, ...]]:
+        return Batch, (self.model, self.scenario, self.horizon, self.names, self.outputs)
+
+    def prepared(self) -> tuple[LaneKernel, Floats]:
+        """The compiled kernel and the vector of inputs that all runs share.
+
+        Raises
+        ------
+        ScenarioError, ModelError
+            If a name is unknown or computed, or an output has no value of its own.
+        SimulationError
+            If what depends on the scenario alone cannot be computed.
+        """
+        if "lanes" not in self._kept:
+            inputs = apply(self.model, self.scenario.with_changes(dict.fromkeys(self.names, 0.0)))
+            varied = list(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
+            lanes = compile_lanes(inputs.model, varied, self._outputs(inputs.model))
+            values = {**controls(self.model, self.horizon), **inputs.values}
+            for name, slot in zip(varied, self.names, strict=True):
+                del slot
+                values.pop(name, None)
+            p = lanes.kernel.vector(values, inputs.tables)
+            settle_constants(lanes.kernel, self.horizon.start, p)
+            self._kept["lanes"] = lanes, np.array(p, dtype=float)
+        found: tuple[LaneKernel, Floats] = self._kept["lanes"]
+        return found
+
+    def _outputs(self, model: Model) -> tuple[str, ...]:
+        for name in self.outputs:
+            if model.variable(name).kind == "lookup":
+                raise ModelError(f"'{name}' is a lookup, which has no value of its own")
+        return self.outputs
+
+    @property
+    def kernel(self) -> Kernel:
+        """The same model compiled for single runs."""
+        return self.prepared()[0].kernel
+
+    def run(self, draws: Floats, grid: Grid, out: Floats, column: int = 0) -> Whole:
+        """Carry out some runs.
+
+        Parameters
+        ----------
+        draws : shape (n_runs, n_names)
+            Values of the parameters.
+        grid
+            The path through time.
+        out : shape (n_times, n_outputs, at least `column` + n_runs rounded up to whole blocks)
+            Filled from `column` on.
+        column
+            Where to begin in `out`.
+
+        Returns
+        -------
+        failed : shape (n_runs,)
+            Part of the grid by whose end a run had blown up, or -1.
+        """
+        lanes, shared = self.prepared()
+        n = len(lanes.kernel.stocks)
+        p = shared.copy()
+        p[lanes.kernel.half_step] = grid.half_step
+        room = np.zeros(lanes.scratch + 8)
+        edge = -room.ctypes.data % 64 // 8  # whole cache lines
+        scratch = room[edge : edge + lanes.scratch]
+        failed = np.zeros(padded(len(draws)), dtype=np.int64)
+        table = np.array(draws, dtype=float, order="C")
+        path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves, grid.method)
+        lanes.march(table, p, lanes.targets, *path, column, np.zeros(n), p.copy(), scratch, failed, out)
+        failed = failed[: len(draws)]
+        return failed
+
+    def rows(self, draws: Floats, grid: Grid) -> tuple[Floats, Whole]:
+        """Carry out some runs into an array of their own, shape (n_times, n_outputs, n_runs)."""
+        out = np.empty((len(grid.times), len(self.outputs), padded(len(draws))))
+        failed = self.run(draws, grid, out)
+        return out[:, :, : len(draws)], failed
+
+
+def padded(runs: int) -> int:
+    """A number of runs rounded up to whole blocks."""
+    return -(-runs // WIDTH) * WIDTH
+
+
+def switch_times(batch: Batch) -> list[float]:
+    """Times inside the horizon at which inputs switch or their tables bend.
+
+    Raises
+    ------
+    SimulationError
+        If a switching time cannot be computed.
+    """
+    lanes, p = batch.prepared()
+    kernel, start, end = lanes.kernel, batch.horizon.start, batch.horizon.end
+    try:
+        times = list(kernel.switch_times(p, start, end))
+    except (ArithmeticError, ValueError):
+        raise SimulationError(
+            f"{batch.model.name}: a switching time cannot be computed; check the parameters"
+        ) from None
+    for name in kernel.structure.tables_of_time:
+        at = int(p[kernel.slots[name]])
+        times += map(float, p[at + 1 : at + 1 + int(p[at])])
+    return sorted({time for time in times if start < time < end})
+
+
+def changes_of(names: Sequence[str], row: Floats) -> Mapping[str, float]:
+    """One draw as changes to a scenario."""
+    return dict(zip(names, map(float, row), strict=True))

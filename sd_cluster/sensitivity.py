@@ -1,0 +1,455 @@
+"""Sensitivity: how much each parameter matters, over the whole space, for every output at every time.
+
+Each method takes a model (or a plain function of rows, or for some an ensemble that is there already), lays its own
+design, runs it, and gives `Indices` with intervals. None answers in silence for less than was asked: lost runs are
+counted, whole blocks of the design go with them, and an analysis that lost more than 5 % of them is refused.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from sd_cluster import designs, estimators
+from sd_cluster.analysis import Given, Of, Report, at_least, chance, checked, constant, drawn
+from sd_cluster.answers import Function, Settings, evaluate, kept_blocks
+from sd_cluster.draws import Draws
+from sd_cluster.errors import ModelError, ScenarioError
+from sd_cluster.estimators import Estimate
+from sd_cluster.indices import Indices
+from sd_cluster.kernel import Floats
+from sd_cluster.model import Model
+from sd_cluster.space import Space
+
+if TYPE_CHECKING:
+    from sd_cluster.ensemble import Ensemble
+
+
+def sobol(
+    subject: Model | Function,
+    space: Space,
+    *,
+    of: Of = None,
+    samples: int = 1024,
+    second_order: bool = False,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Share of each output's variance that each parameter makes, alone (`first`) and with all others (`total`).
+
+    The design is SALib's (Saltelli's radial one on scrambled Sobol points); the estimators are those of SALib to the
+    last digits, worked out for all outputs and times at once (see `estimators.sobol` for sources).
+
+    Parameters
+    ----------
+    subject
+        A model, or a function of rows (n_runs, n_parameters) that gives (n_runs,).
+    space
+        Independent parameters.
+    of
+        Outputs: names of variables, measures, functions of a `Run`; for a function, what to call its answers.
+    samples
+        Blocks of the design, a power of two; each takes a run for every parameter and two more.
+    second_order
+        Also the share of each pair (`second`), for nearly twice the runs.
+    resamples
+        Of the bootstrap over blocks, from which intervals come.
+    seed
+        The same seed gives the same numbers.
+    settings
+        See `Settings`.
+
+    Raises
+    ------
+    ModelError
+        If an output or a parameter is unknown.
+    ScenarioError
+        If parameters of the space go together.
+    SimulationError
+        If more than 5 % of the blocks hold a failed run, without `allow_failures`.
+
+    Examples
+    --------
+    >>> box = Space({"a": (0, 1), "b": (0, 1), "idle": (0, 1)})
+    >>> print(sobol(lambda x: 2 * x[:, 0] + x[:, 1], box, samples=1024).verdict[:7])
+    settled
+    >>> print(sobol(lambda x: 2 * x[:, 0] + x[:, 1], box)["first"].ravel().round(2))
+    [0.8 0.2 0. ]
+    """
+    designs.independent(space, "Sobol's method")
+    samples, notes = designs.power_of_two(samples)
+    d = len(space.names)
+    draws = drawn(space, designs.radial(d, samples, seed, second_order=second_order), seed, "sobol radial")
+    answers = evaluate(subject, draws, of, checked(settings))
+    size = (2 if second_order else 1) * d + 2
+    values, _, lost = kept_blocks(answers, size, "blocks", settings)
+    still, told = constant(answers, values[:, :: size - 1])
+    picked = estimators.picks(len(values), resamples, chance(seed))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = estimators.sobol(values, picked, second_order=second_order)
+    kinds: dict[str, Estimate] = {"first": found.first, "total": found.total}
+    if found.second is not None:
+        kinds["second"] = found.second
+    report = Report("Sobol", "total", answers, still, samples, seed, settings, notes + lost + told)
+    return report.indices(space.names, kinds)
+
+
+def morris(
+    subject: Model | Function,
+    space: Space,
+    *,
+    of: Of = None,
+    samples: int = 64,
+    levels: int = 4,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Elementary effects: a cheap screening of many parameters, through SALib's trajectories.
+
+    Effects are in the output's unit for a step over the whole range (or from quantile 0 to 1) of a parameter.
+    `mu_star` is their mean size, `mu` their mean, `sigma` their spread: large where a parameter acts unevenly or
+    together with others.
+
+    Parameters
+    ----------
+    subject, space, of, seed, settings
+        As in `sobol`; the tolerance of intervals is a share of the largest `mu_star`, 0.3 unless given.
+    samples
+        Trajectories; each takes a run for every parameter and one more.
+    levels
+        Of the grid, an even number.
+    resamples
+        Of the bootstrap over trajectories.
+
+    Raises
+    ------
+    ModelError, ScenarioError, SimulationError
+        As `sobol` does, with trajectories for blocks.
+
+    Examples
+    --------
+    >>> box = Space({"a": (0, 1), "idle": (0, 1)})
+    >>> morris(lambda x: 3 * x[:, 0], box)["mu_star"].ravel().round(6)
+    array([3., 0.])
+    """
+    designs.independent(space, "Morris's method")
+    d = len(space.names)
+    unit = designs.trajectories(d, at_least(samples, 2), seed, levels=levels)
+    draws = drawn(space, unit, seed, "morris", tail=0.01)
+    answers = evaluate(subject, draws, of, checked(settings))
+    values, kept, lost = kept_blocks(answers, d + 1, "trajectories", settings)
+    still, told = constant(answers, values, "every effect is zero")
+    picked = estimators.picks(len(values), resamples, chance(seed))
+    kinds = estimators.morris(unit.reshape(-1, d + 1, d)[kept], values, picked)
+    order = {kind: kinds[kind] for kind in ("mu_star", "mu", "sigma")}
+    report = Report("Morris", "mu_star", answers, np.zeros_like(still), samples, seed, settings, lost + told, True, 0.3)
+    return report.indices(space.names, order)
+
+
+def fast(
+    subject: Model | Function,
+    space: Space,
+    *,
+    of: Of = None,
+    samples: int = 304,
+    curves: int = 5,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """First and total order by extended FAST, on SALib's search curves.
+
+    SALib itself warns that resampling a search curve gives no honest interval (its issue 649), so whole sets of
+    curves are repeated with new random phases, as Saltelli, Tarantola and Chan (1999) advise, and intervals are
+    Student's t over these.
+
+    Parameters
+    ----------
+    subject, space, of, seed, settings
+        As in `sobol`.
+    samples
+        Points on a curve, more than 64; each set has a curve for every parameter. Intervals tell of chance alone:
+        that only four harmonics are counted as a parameter's own is a bias they do not hold.
+    curves
+        Sets of curves, at least two.
+
+    Raises
+    ------
+    ModelError, ScenarioError, SimulationError
+        As `sobol` does, with sets of curves for blocks.
+    """
+    from scipy.stats import norm, t
+
+    designs.independent(space, "FAST")
+    samples, notes = designs.free_of_aliases(samples)
+    d = len(space.names)
+    draws = drawn(space, designs.curves(d, samples, at_least(curves, 2), seed), seed, "fast")
+    answers = evaluate(subject, draws, of, checked(settings))
+    values, _, lost = kept_blocks(answers, d * samples, "sets of curves", settings)
+    still, told = constant(answers, values)
+    level = settings.get("level", 0.95)
+    wider = t.ppf(0.5 + level / 2, len(values) - 1) / norm.ppf(0.5 + level / 2)
+    shape = (d, values.shape[2])
+    kinds = {kind: (np.empty(shape), np.empty(shape)) for kind in ("first", "total")}
+    for j in range(d):
+        both = estimators.fast(values[:, j * samples : (j + 1) * samples])
+        for (mean, error), sets in zip(kinds.values(), both, strict=True):
+            mean[j] = sets.mean(axis=0)
+            error[j] = wider * sets.std(axis=0, ddof=1) / np.sqrt(len(sets))
+    note = "intervals are Student's t over repeated sets of curves, as resampling one curve would not be honest"
+    report = Report("FAST", "total", answers, still, samples, seed, settings, (*notes, *lost, *told, note))
+    return report.indices(space.names, kinds)
+
+
+def rbd_fast(
+    subject: "Model | Function | Ensemble",
+    space: Space | None = None,
+    *,
+    of: Of = None,
+    samples: int = 1024,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """First order from any sample, by random balance designs with SALib's estimator.
+
+    Parameters
+    ----------
+    subject
+        As in `sobol`; or an ensemble that is there already, which is then read as it is, without a space.
+    space, of, seed, settings
+        As in `sobol`; parameters may go together.
+    samples
+        Runs, laid as a Latin hypercube.
+    resamples
+        Of the bootstrap over runs.
+
+    Raises
+    ------
+    ModelError, SimulationError
+        As `sobol` does, with runs for blocks.
+    """
+    given = Given(subject, space, of, at_least(samples, 40), seed, settings)
+
+    def found(x: Floats, y: Floats) -> dict[str, Floats]:
+        return {"first": estimators.rbd_fast(x, y)}
+
+    return given.report("RBD-FAST", "first", found, resamples)
+
+
+def pawn(
+    subject: "Model | Function | Ensemble",
+    space: Space | None = None,
+    *,
+    of: Of = None,
+    samples: int = 1024,
+    slices: int = 10,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """How far fixing a parameter moves the whole distribution of an output, by SALib's PAWN estimator.
+
+    `median` and `largest` are over slices of the parameter. They are never quite zero: a note says what a parameter
+    without any influence reads in a sample of this size.
+
+    Parameters
+    ----------
+    subject, space, of, samples, resamples, seed, settings
+        As in `rbd_fast`.
+    slices
+        Of each parameter, with equally many runs.
+
+    Raises
+    ------
+    ModelError, SimulationError
+        As `rbd_fast` does.
+    """
+    given = Given(subject, space, of, at_least(samples, 5 * slices), seed, settings)
+
+    def found(x: Floats, y: Floats) -> dict[str, Floats]:
+        median, largest = estimators.pawn(x, y, slices)
+        return {"median": median, "largest": largest}
+
+    count = len(given.y) / slices
+    idle = 0.8276 * np.sqrt((1.0 - 1.0 / slices) / count)
+    note = f"a parameter without influence reads a median of about {idle:.2g} in a sample of this size"
+    return given.report("PAWN", "median", found, resamples, (note,))
+
+
+def delta(
+    subject: "Model | Function | Ensemble",
+    space: Space | None = None,
+    *,
+    of: Of = None,
+    samples: int = 1024,
+    resamples: int = 20,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Borgonovo's delta: how far knowing a parameter moves the density of an output, by SALib's estimator.
+
+    Twice the estimate less the mean of the resamples takes off the bias (Plischke, Borgonovo and Smith 2013, eq. 30).
+    What is left of it is told by a note: what a parameter without any influence reads. Smooth estimates of densities
+    with edges also read low. SALib goes column by column: a parameter, an output and a time take some 3 ms for each
+    resample.
+
+    Parameters
+    ----------
+    subject, space, of, samples, resamples, seed, settings
+        As in `rbd_fast`.
+
+    Raises
+    ------
+    ModelError, SimulationError
+        As `rbd_fast` does.
+    """
+    given = Given(subject, space, of, at_least(samples, 50), seed, settings)
+
+    def found(x: Floats, y: Floats) -> dict[str, Floats]:
+        return {"delta": estimators.delta(x, y)}
+
+    return given.report("Delta", "delta", found, resamples, (given.idle_delta(),), unbias=True)
+
+
+def prcc(
+    subject: "Model | Function | Ensemble",
+    space: Space | None = None,
+    *,
+    of: Of = None,
+    samples: int = 1024,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Partial rank correlation: sign and strength of a rising or falling influence, the other parameters held.
+
+    It sees what is monotonic and misses what goes up and down again. `p` is the chance of a value as far from zero
+    if there were no such influence, by the t-test of Marino et al. (2008, doi:10.1016/j.jtbi.2008.04.011).
+
+    Parameters
+    ----------
+    subject, space, of, samples, resamples, seed, settings
+        As in `rbd_fast`.
+
+    Raises
+    ------
+    ModelError, SimulationError
+        As `rbd_fast` does.
+
+    Examples
+    --------
+    >>> box = Space({"up": (0, 1), "down": (0, 1)})
+    >>> prcc(lambda x: np.exp(3 * x[:, 0] - x[:, 1]), box)["prcc"].ravel().round(1)
+    array([ 1., -1.])
+    """
+    given = Given(subject, space, of, samples, seed, settings)
+    needed = given.x.shape[1] + 3
+    if len(given.y) < needed:
+        raise ModelError(f"{len(given.y)} runs are too few for {given.x.shape[1]} parameters; take at least {needed}")
+
+    def found(x: Floats, y: Floats) -> dict[str, Floats]:
+        return {"prcc": estimators.prcc(x, y)}
+
+    def test(own: Mapping[str, Floats]) -> dict[str, Floats]:
+        return {"p": estimators.prcc_test(own["prcc"], len(given.y))}
+
+    return given.report("PRCC", "prcc", found, resamples, extra=test)
+
+
+def dgsm(
+    subject: Model | Function,
+    space: Space,
+    *,
+    of: Of = None,
+    samples: int = 256,
+    step: float = 0.01,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Derivative-based measure: an upper bound on the total index from derivatives, by SALib's formula.
+
+    A parameter whose bound is near zero can be fixed with a good conscience; the bound may lie far above the index.
+    Derivatives are differences over `step` of the unit box, towards its middle.
+
+    Parameters
+    ----------
+    subject, space, of, seed, settings
+        As in `sobol`; the tolerance of intervals is a share of the largest bound, 0.3 unless given.
+    samples
+        Points, a power of two; each takes a run for every parameter and one more.
+    resamples
+        Of the bootstrap over points.
+
+    Raises
+    ------
+    ModelError, ScenarioError, SimulationError
+        As `sobol` does, with points for blocks.
+    """
+    designs.independent(space, "DGSM")
+    samples, notes = designs.power_of_two(samples)
+    d = len(space.names)
+    unit, steps = designs.differences(d, samples, seed, step=step)
+    answers = evaluate(subject, drawn(space, unit, seed, "dgsm"), of, checked(settings))
+    values, kept, lost = kept_blocks(answers, d + 1, "points", settings)
+    still, told = constant(answers, values)
+    picked = estimators.picks(len(values), resamples, chance(seed))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kinds = estimators.dgsm(values, steps[kept], picked)
+    report = Report("DGSM", "dgsm", answers, still, samples, seed, settings, notes + lost + told, True, 0.3)
+    return report.indices(space.names, kinds)
+
+
+def shapley(
+    subject: Model | Function,
+    space: Space,
+    *,
+    of: Of = None,
+    samples: int = 2048,
+    resamples: int = 100,
+    seed: int = 0,
+    **settings: Unpack[Settings],
+) -> Indices:
+    """Shapley effects: shares of the variance that add up to one even where parameters go together.
+
+    By random permutations (Song, Nelson and Staum 2016, doi:10.1137/15M1048070), with conditional draws from the
+    space's Gaussian copula; intervals by a bootstrap over permutations. A parameter that the model ignores may well
+    have an effect when it goes together with one that matters.
+
+    Parameters
+    ----------
+    subject, of, seed, settings
+        As in `sobol`.
+    space
+        Parameters may go together; not rows of a table, which tell no distribution of some given others.
+    samples
+        Permutations; each takes two runs, and three for every parameter but one.
+    resamples
+        Of the bootstrap over permutations.
+
+    Raises
+    ------
+    ModelError, SimulationError
+        As `sobol` does, with permutations for blocks.
+    ScenarioError
+        If the space has rows of a table.
+    """
+    if space.table is not None:
+        raise ScenarioError(
+            "Shapley effects draw some parameters given others, which rows of a table do not tell; "
+            "give distributions and their correlation"
+        )
+    plan = designs.permutations(space.scores, at_least(samples, 2), seed)
+    size, d = plan.scores.shape[1:]
+    draws = Draws(space.names, space.from_scores(plan.scores.reshape(-1, d)), seed, "shapley")
+    answers = evaluate(subject, draws, of, checked(settings))
+    values, kept, lost = kept_blocks(answers, size, "permutations", settings)
+    still, told = constant(answers, values)
+    gains = designs.shapley_gains(plan, np.flatnonzero(kept), values)
+    picked = estimators.picks(len(values), resamples, chance(seed))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kinds = estimators.shapley(gains, picked)
+    report = Report("Shapley", "shapley", answers, still, len(plan.order), seed, settings, lost + told)
+    return report.indices(space.names, kinds)

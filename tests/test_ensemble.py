@@ -1,0 +1,280 @@
+"""Sweeps against single runs, closed forms and themselves, whatever the threads, order, store or cluster."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import assert_close, feature, tiny
+
+import sd_cluster as sd
+from sd_cluster.batch import Batch
+from sd_cluster.draws import Draws
+from sd_cluster.ensemble import CHUNK, carry_out, sweep
+from sd_cluster.grid import smooth_grid
+
+
+def drawn(model, seed=0, runs=40, **ranges):
+    rng = np.random.default_rng(seed)
+    names = tuple(name.replace("_", " ") for name in ranges)
+    low, high = np.array(list(ranges.values()), dtype=float).T
+    return Draws(names, rng.uniform(low, high, (runs, len(names))))
+
+
+@pytest.fixture(scope="module")
+def core():
+    model = sd.load("collective_learning")
+    ranges = {"talent_flow": (0, 1), "initial_trust": (0.2, 0.8), "obsolescence_rate": (0.1, 0.3), "training": (0, 1)}
+    return model, drawn(model, runs=70, **ranges)
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = feature("logistic")
+    return model, drawn(model, runs=70, growth_rate=(0.2, 0.9), capacity=(200, 600), firms=(5, 50))
+
+
+@pytest.mark.parametrize("solver", [sd.Euler(), sd.RungeKutta4(), sd.RungeKutta4(0.25)])
+def test_side_by_side_agrees_with_one_by_one_on_the_core_model(core, solver):
+    model, draws = core
+    names = [*model.stocks, "competitiveness", "mobility", "talent flow"]
+    ensemble = sweep(model, draws, outputs=names, solver=solver, save=5.0)
+    runner = sd.Runner(model, draws.names, outputs=names, times=ensemble.times, solver=solver)
+    for draw in (0, 17, 69):
+        alone = runner(draws.values[draw])
+        assert_close(ensemble.values[draw], alone, 1e-10, because="the same steps, other roundings")
+
+
+FEATURES = {
+    "decay": {"lifetime": (1, 9), "initial stock": (10, 200)},
+    "logistic": {"growth rate": (0.1, 0.9), "firms": (5, 50)},
+    "two_stocks": {"first rate": (0.1, 0.9)},
+    "lookups": {"pace": (0.5, 1.5)},
+    "delays": {"working year": (0.5, 2)},
+    "initials": {"fraction": (0.05, 0.3)},
+    "logic": {"pace": (0.7, 1.3)},
+    "maths": {"pace": (0.2, 0.4)},
+    "switches": {"residence": (0.5, 4), "height": (1, 9)},
+    "time_conditions": {"pace": (0.5, 2)},
+    "sir": {"contact rate": (1.2, 4), "infectious": (1, 30)},
+}
+QUICK = {"switches", "lookups", "maths", "initials"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FEATURES]
+)
+@pytest.mark.parametrize("solver", [sd.Euler(), sd.RungeKutta4()])
+def test_side_by_side_agrees_with_one_by_one_on_features(name, solver):
+    model = feature(name)
+    draws = Draws(
+        tuple(FEATURES[name]),
+        np.random.default_rng(3).uniform(*np.array(list(FEATURES[name].values())).T, (3, len(FEATURES[name]))),
+    )
+    names = (*model.stocks, *model.auxiliaries)
+    ensemble = sweep(model, draws, outputs=names, solver=solver)
+    for draw, row in enumerate(draws.values):
+        changes = dict(zip(draws.names, row, strict=True))
+        run = sd.simulate(model, sd.Scenario("one", changes), solver=solver)
+        for variable in names:
+            scale = np.abs(run[variable]).max() + 1e-12
+            assert_close(
+                ensemble[variable][draw] / scale,
+                run[variable] / scale,
+                0,
+                1e-10,
+                because="other roundings, no jump met",
+            )
+
+
+def test_the_step_is_chosen_so_that_the_error_is_met():
+    model = feature("logistic")
+    draws = Draws(("growth rate",), np.linspace(0.2, 0.9, 33)[:, None])
+    for rtol in (1e-3, 1e-6):
+        ensemble = sweep(model, draws, rtol=rtol)
+        rate, t = draws.values, ensemble.times
+        exact = 400 / (1 + 39 * np.exp(-rate * t))
+        error = np.abs(ensemble["firms"] - exact).max() / 400
+        assert error < 2 * rtol
+        assert ensemble.provenance["error"] <= rtol
+        assert "halving them" in ensemble.notes[0]
+    coarse, fine = (sweep(model, draws, rtol=rtol).provenance["steps"] for rtol in (1e-3, 1e-6))
+    assert fine > coarse
+
+
+def test_no_step_crosses_a_switching_time():
+    model = feature("switches")
+    draws = Draws(("residence",), np.array([[0.7], [1.5], [3.0]]))
+    ensemble = sweep(model, draws, rtol=1e-7)
+    for draw, residence in enumerate(draws.values[:, 0]):
+        run = sd.simulate(model, sd.Scenario("one", {"residence": residence}), save=ensemble.times.tolist())
+        assert_close(ensemble["level"][draw], run["level"], 0, 1e-5, because="rtol of the steps is 1e-7")
+
+
+def test_runs_whose_switching_times_differ_are_solved_one_by_one():
+    model = feature("switches")
+    draws = Draws(("step time",), np.array([[1.1], [2.3]]))
+    ensemble = sweep(model, draws)
+    assert "run by run" in ensemble.notes[0]
+    run = sd.simulate(model, sd.Scenario("one", {"step time": 2.3}), save=ensemble.times.tolist())
+    assert_close(ensemble["level"][1], run["level"], 0, 1e-6, because="the same adaptive solver")
+
+
+def test_a_stiff_model_is_solved_one_by_one():
+    model = tiny("x = INTEG(-speed*(x-SIN(Time)), 0) \n speed = 2e7", check_units=False, end="2")
+    ensemble = sweep(model, Draws(("speed",), np.array([[1e7], [3e7]])))
+    assert "one by one" in ensemble.notes[0]
+    assert_close(ensemble["x"][:, -1], np.sin(2.0), 1e-5, because="x follows the sine at once")
+
+
+def test_numbers_do_not_depend_on_threads_or_order(small):
+    model, draws = small
+    wide = Draws(draws.names, np.tile(draws.values, (CHUNK // 35, 1)))
+    once = sweep(model, wide, threads=1)
+    assert np.array_equal(once.values, sweep(model, wide, threads=3).values)
+    order = np.random.default_rng(1).permutation(len(wide))
+    shuffled = sweep(model, Draws(wide.names, wide.values[order]))
+    assert np.array_equal(shuffled.values, once.values[order])
+    assert np.array_equal(once.values[:70], once.values[70:140]), "the same draw gives the same run in any lane"
+
+
+def test_failed_runs_are_marked_and_the_rest_go_on(core):
+    model, draws = core
+    values = draws.values.copy()
+    values[5, 2] = -50.0
+    ensemble = sweep(model, Draws(draws.names, values))
+    assert not ensemble.ok[5]
+    assert ensemble.ok.sum() == len(values) - 1
+    (failure,) = ensemble.failures
+    assert failure.draw == 5
+    assert failure.stock in model.stocks
+    assert 1980 < failure.time < 2040
+    assert np.isnan(ensemble.values[5, -1]).all()
+    assert np.isfinite(ensemble.values[6]).all()
+    assert any("1 of 70 runs failed" in note for note in ensemble.notes)
+    clean = sweep(model, draws)
+    assert np.array_equal(ensemble.values[6:], clean.values[6:])
+
+
+def test_labels(core):
+    model, draws = core
+    ensemble = sweep(model, draws, save=10.0)
+    assert ensemble.names == model.stocks
+    dataset = ensemble.dataset()
+    assert dict(dataset.sizes) == {"draw": 70, "time": 7}
+    assert dataset["member firms"].attrs["units"] == "firm"
+    assert_close(dataset["talent flow"].values, draws["talent flow"], 0, because="copied")
+    assert ensemble.frame().loc[(3, 2000.0), "trust"] == ensemble["trust"][3, 2]
+    assert ensemble.quantiles("trust").shape == (5, 7)
+    with pytest.raises(sd.ModelError, match=r"has not saved 'mobility'; ask for it in outputs"):
+        ensemble["mobility"]
+    with pytest.raises(ValueError, match="read-only"):
+        ensemble.values[0, 0, 0] = 1.0
+
+
+def test_bad_questions_get_one_clear_error(core):
+    model, draws = core
+    with pytest.raises(sd.ScenarioError, match=r"no such variable \(did you mean 'talent flow'\?\)"):
+        sweep(model, Draws(("talent flwo",), np.ones((2, 1))))
+    with pytest.raises(sd.ScenarioError, match="which the model computes"):
+        sweep(model, Draws(("transfer",), np.ones((2, 1))))
+    with pytest.raises(sd.ModelError, match="no variable 'trus'"):
+        sweep(model, draws, outputs=["trus"])
+    with pytest.raises(sd.ModelError, match="saves nothing"):
+        sweep(model, draws, outputs=[])
+
+
+def test_a_scenario_lies_below_the_draws(small):
+    model, draws = small
+    few = Draws(draws.names[:1], draws.values[:, :1])
+    scenario = sd.Scenario("policy", {"capacity": {2: 300, 9: 500}, "firms": 20.0})
+    ensemble = sweep(model, few, scenario=scenario, rtol=1e-7)
+    one = scenario.with_changes({"growth rate": few.values[3, 0]})
+    run = sd.simulate(model, one, save=ensemble.times.tolist())
+    assert_close(ensemble["firms"][3], run["firms"], 1e-6, because="rtol of the steps is 1e-7")
+
+
+def test_a_store_is_filled_in_chunks_and_goes_on_where_it_stopped(small, tmp_path):
+    import zarr
+
+    model, draws = small
+    wide = Draws(draws.names, np.tile(draws.values, (CHUNK // 30, 1)))
+    memory = sweep(model, wide, save=10.0)
+    stored = sweep(model, wide, save=10.0, store=tmp_path / "z")
+    assert np.array_equal(stored.values[:], memory.values)
+    assert stored["firms"].shape == (len(wide), 3)
+    group = zarr.open_group(tmp_path / "z")
+    group["done"][1] = 0
+    group["values"][CHUNK : 2 * CHUNK] = 0.0
+    again = sweep(model, wide, save=10.0, store=tmp_path / "z")
+    assert np.array_equal(again.values[:], memory.values)
+    with pytest.raises(sd.DataError, match="holds another sweep"):
+        sweep(model, draws, save=10.0, store=tmp_path / "z")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(sd.DataError, match="not a sweep"):
+        sweep(model, draws, store=tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_a_local_cluster_gives_the_same_numbers_and_a_killed_worker_loses_nothing(tmp_path):
+    pytest.importorskip("distributed", reason="dask.distributed comes with the cluster extra")
+    script = tmp_path / "cluster.py"
+    script.write_text(
+        "import numpy as np, os, signal, threading, time\n"
+        "import sd_cluster as sd\n"
+        "from sd_cluster.draws import Draws\n"
+        "from sd_cluster.ensemble import sweep\n"
+        "from dask.distributed import Client, LocalCluster\n"
+        "def main():\n"
+        "    model = sd.load('collective_learning')\n"
+        "    values = np.random.default_rng(0).uniform([0, 0.2], [1, 0.8], (20000, 2))\n"
+        "    draws = Draws(('talent flow', 'initial trust'), values)\n"
+        "    here = sweep(model, draws, save=10.0, rtol=1e-8)\n"
+        "    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+        "        with Client(cluster) as client:\n"
+        "            there = sweep(model, draws, save=10.0, rtol=1e-8, client=client)\n"
+        "            print('equal', np.array_equal(here.values, there.values))\n"
+        "            pid = list(client.run(os.getpid).values())[0]\n"
+        "            threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()\n"
+        "            again = sweep(model, draws, save=10.0, rtol=1e-8, client=client)\n"
+        "            print('after kill', np.array_equal(here.values, again.values))\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, env=os.environ.copy(), check=False
+    )
+    assert "equal True" in done.stdout, done.stderr[-2000:]
+    assert "after kill True" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_batch_travels_light(small):
+    import pickle
+
+    model, draws = small
+    batch = Batch(model, sd.Scenario(), model.horizon, draws.names, ("firms",))
+    grid = smooth_grid(0.0, (0.0, 20.0), [], 0.5)
+    here, _ = carry_out(batch, draws.values, grid)
+    copy = pickle.loads(pickle.dumps(batch))
+    there, _ = carry_out(copy, draws.values, grid)
+    assert np.array_equal(here, there)
+    assert len(pickle.dumps(batch)) < 20_000
+
+
+@pytest.mark.parametrize("x", [0.0, 5e-324, 1e-310, 1e-200, 0.3, 0.7071, 1.0, 1.4143, 2.0, 7.5, 1e200, 1.7e308])
+def test_logarithm_of_the_lanes(x):
+    from sd_cluster.lanes import l_ln
+
+    expected = np.log(x) if x >= 2.3e-308 else -np.inf
+    with np.errstate(over="ignore"):  # whole numbers go round, as they do in compiled code
+        assert l_ln(x) == expected or abs(l_ln(x) - expected) <= 4e-16 * max(1.0, abs(expected))
+        assert np.isnan(l_ln(-x)) or x == 0.0
+
+
+@pytest.mark.parametrize("x", [-800.0, -700.0, -1.0, -1e-9, 0.0, 1e-9, 0.34657, 0.3466, 1.0, 20.0, 700.0])
+def test_exponential_of_the_lanes(x):
+    from sd_cluster.lanes import l_exp
+
+    assert float(l_exp(np.float64(x))) == pytest.approx(np.exp(x), rel=1e-14, abs=1e-300)
