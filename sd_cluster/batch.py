@@ -11,8 +11,8 @@ from sd_cluster.grid import Grid, Whole
 from sd_cluster.kernel import Floats, Kernel, settle_constants
 from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
 from sd_cluster.model import Horizon, Model
+from sd_cluster.moments import controls
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import controls
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from sd_cluster.forward import ForwardRunner
 from sd_cluster.jumps import jumps, shown
 from sd_cluster.kernel import Floats, begin, compile_model
 from sd_cluster.model import CONTROLS, Horizon, Model, Parameter, key
+from sd_cluster.moments import chosen_horizon, controls, save_times
 from sd_cluster.scenario import Scenario, TimeSeries, apply
-from sd_cluster.simulation import chosen_horizon, controls, save_times
 from sd_cluster.solvers import RungeKutta4
 from sd_cluster.structure import structure
 from sd_cluster.tangent import live_variables

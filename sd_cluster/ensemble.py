@@ -17,9 +17,10 @@ from sd_cluster.grid import Grid, Whole, smooth_grid, step_grid
 from sd_cluster.kernel import Floats
 from sd_cluster.lanes import varied_switches
 from sd_cluster.model import Horizon, Model, key
+from sd_cluster.moments import chosen_horizon, plain_changes, save_times, steps_of
 from sd_cluster.progress import progress_bar
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import chosen_horizon, plain_changes, save_times, simulate, steps_of
+from sd_cluster.simulation import simulate
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
 from sd_cluster.store import Store
 

@@ -18,8 +18,8 @@ from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.jumps import jumps
 from sd_cluster.kernel import Floats, blame_start, blame_step, compile_model
 from sd_cluster.model import Horizon, Model
+from sd_cluster.moments import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.solvers import RungeKutta4
 from sd_cluster.tangent import TangentPrinter, square
 

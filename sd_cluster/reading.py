@@ -4,9 +4,7 @@ PySD's translators are used up to their abstract model; none of its generated co
 is written beside the model file.
 """
 
-import codecs
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, fields
@@ -31,6 +29,7 @@ from sd_cluster.model import (
     key,
 )
 from sd_cluster.structure import check_circles, constant_value
+from sd_cluster.text import decoded, first_line, shorten, with_powers_first
 from sd_cluster.units import check_units as check_model_units
 
 _READERS = {".mdl": "Vensim", ".xmile": "XMILE", ".xml": "XMILE", ".stmx": "XMILE"}
@@ -153,22 +152,22 @@ class _Reader:
         except ReadingError:
             raise
         except (ParseError, VisitationError) as error:
-            raise ReadingError(f"{self.path.name} is not a model that can be read: {_first_line(error)}") from None
+            raise ReadingError(f"{self.path.name} is not a model that can be read: {first_line(error)}") from None
         except Exception as error:
-            raise ReadingError(f"{self.path.name} is not a model that can be read: {_first_line(error)}") from None
+            raise ReadingError(f"{self.path.name} is not a model that can be read: {first_line(error)}") from None
 
     def _vensim(self) -> tuple[Any, ...]:
         from parsimonious.exceptions import ParseError, VisitationError
         from pysd.translators.vensim.vensim_file import VensimFile
 
-        equations = " ".join(_decoded(self.path).split(r"\\\---///")[0].replace("\\\n\t", " ").split())
+        equations = " ".join(decoded(self.path).split(r"\\\---///")[0].replace("\\\n\t", " ").split())
         if "~" not in equations:
             raise ReadingError(
                 f"{self.path.name} is not a Vensim model: it holds no equation ended by '~ units ~ note |'"
             )
         file = VensimFile(self.path)
         # PySD's own reading drops the letters it cannot decode
-        file.model_text = _with_powers_first(equations)
+        file.model_text = with_powers_first(equations)
         file.parse(parse_all=False)
         for section in file.sections:
             section.parse(parse_all=False)
@@ -180,9 +179,9 @@ class _Reader:
                 except (ParseError, VisitationError, RecursionError) as error:
                     equation = " ".join(element.equation.split())
                     count = "argument" in str(error) and "TypeError" in str(error)
-                    reason = "a function has too few or too many arguments" if count else _first_line(error)
+                    reason = "a function has too few or too many arguments" if count else first_line(error)
                     raise ReadingError(
-                        f"{self.path.name}: cannot read the equation '{_shorten(equation)}' ({reason})"
+                        f"{self.path.name}: cannot read the equation '{shorten(equation)}' ({reason})"
                     ) from None
         file.parse()
         return tuple(file.get_abstract_model().sections)
@@ -194,13 +193,13 @@ class _Reader:
         try:
             root = etree.parse(str(self.path), etree.XMLParser(resolve_entities=False)).getroot()
         except etree.XMLSyntaxError as error:
-            raise ReadingError(f"{self.path.name} is not an XMILE model: {_first_line(error)}") from None
+            raise ReadingError(f"{self.path.name} is not an XMILE model: {first_line(error)}") from None
         if etree.QName(root).localname != "xmile" or None not in root.nsmap:
             raise ReadingError(f"{self.path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
         if root.find(".//{*}variables") is None:
             raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
         for equation in root.iter("{*}eqn"):
-            equation.text = _with_powers_first(f"={equation.text or ''}")[1:]
+            equation.text = with_powers_first(f"={equation.text or ''}")[1:]
         file = XmileFile(self.path)
         file.xmile_root = root  # PySD's own reading mends broken files without a word
         file.parse()
@@ -490,26 +489,6 @@ def _fold_logic(operands: list[Expression], operators: list[str]) -> Expression:
     return _fold_left(terms, ["or"] * (len(terms) - 1))
 
 
-def _decoded(path: Path) -> str:
-    """Text of a file in UTF-8, in UTF-16 with a mark, or else in the Western European letters of older Vensims."""
-    data = path.read_bytes()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = data.decode("utf-16", errors="replace")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("cp1252", errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _with_powers_first(text: str) -> str:
-    """`-2^2` written so that the power comes first; PySD takes it for `(-2)^2`."""
-    number = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-    text = re.sub(rf"(?<=/)(\s*)-(\s*{number}\s*\^)", r"\1-1/\2", text)
-    return re.sub(rf"(?<=[=(,+\-*<>])(\s*)-(\s*{number}\s*\^)", r"\1-1*\2", text)
-
-
 def _clean(name: str) -> str:
     """A name as a person reads it: no quotes, single spaces."""
     return " ".join(name.strip().strip('"').replace("_", " ").split()) if name.strip() else name
@@ -523,12 +502,3 @@ def _supported() -> str:
 
 def _spaced(name: str) -> str:
     return "".join(f" {letter}" if letter.isupper() else letter for letter in name).strip().upper()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return _shorten(lines[0] if lines else type(error).__name__)
-
-
-def _shorten(text: str, length: int = 160) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

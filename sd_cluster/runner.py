@@ -8,8 +8,8 @@ import numpy as np
 from sd_cluster.errors import ModelError
 from sd_cluster.kernel import Backend, Floats, begin, blame_rows, blame_step, compile_model
 from sd_cluster.model import Horizon, Model
+from sd_cluster.moments import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.solvers import Euler, RungeKutta4
 
 
