@@ -11,6 +11,7 @@ from calibration.fit import Estimate, Fit, SeriesFit, Start, Verdict, rounded
 from calibration.identification import Identification, identify
 from calibration.objective import Misfit
 from calibration.statistics import Floats
+from calibration.words import counted
 
 AT_BOUND = 0.005
 """An estimate this near to an end, in ranges, stands at the bound."""
@@ -214,7 +215,8 @@ def _on_identification(estimates: Sequence[Estimate], known: Identification) -> 
     aside = f", with {held} held at bounds" if held else ""
     condition = f"condition {known.condition:.1e}" if np.isfinite(known.condition) else "condition infinite"
     summary = (
-        f"The data tell {known.told} of {known.free} independent directions of the parameters{aside} ({condition})."
+        f"The data tell {known.told} of {counted(known.free, 'independent direction')} of the parameters{aside} "
+        f"({condition})."
     )
     made = [Verdict("identification", known.told == known.free, summary)]
     made += [Verdict("identification", False, sentence) for sentence in known.sentences]
@@ -234,7 +236,7 @@ def _on_identification(estimates: Sequence[Estimate], known: Identification) -> 
 def _on_series(series: Sequence[SeriesFit]) -> list[Verdict]:
     made = []
     for one in series:
-        if len(one.years) >= 8 and one.durbin_watson < 1.0 and one.noise_origin != "floor":
+        if one.in_waves:
             made.append(
                 Verdict(
                     "residuals",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calibration.words import counted
 from sd_cluster.cli import examples, plain_table, rounded, screen
 
 if TYPE_CHECKING:
@@ -16,8 +18,19 @@ if TYPE_CHECKING:
     from calibration.dataset import Dataset
     from calibration.fit import Fit
     from calibration.measurement import Measurement
+    from calibration.objective import Misfit
     from sd_cluster import Model, Space
 
+
+def free_place(folder: Path | None) -> Path | None:
+    """Refuse, before any work, a place for results that is a file or lies below one."""
+    for part in (folder, *folder.parents) if folder is not None else ():
+        if part.exists() and not part.is_dir():
+            raise typer.BadParameter(f"'{part}' is a file; name a folder to write to")
+    return folder
+
+
+OutOption = Annotated[Path, typer.Option(metavar="FOLDER", callback=free_place, help="Where to write the study.")]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Seed of the starting points; same seed, same numbers.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; one per processor by default.")]
 
@@ -69,7 +82,8 @@ def fit(
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the fit, its tables and figures here.")
+        Path | None,
+        typer.Option(metavar="FOLDER", callback=free_place, help="Write the fit, its tables and figures here."),
     ] = None,
 ) -> None:
     """Fit a model's parameters to the figures of a region, and print a report card.
@@ -77,32 +91,23 @@ def fit(
     Without --measure, the shipped model is read as firms = member firms, employees = talent pool and
     revenue = revenue with a free factor; without --free, the parameters of the demonstration are fitted.
     """
-    import calibration as cal
+    from calibration.optimisation import minimise
     from calibration.study import Study
-    from sd_cluster import Scenario, load
 
     ours = model == Study().model
     if not ours and not (free and measure):
         raise typer.BadParameter(f"for {model}, say what to fit and to what: give --free and --measure")
     ranges = [read_range(text) for text in free or []]
     measured = dict(read_measure(text) for text in measure or [])
-    dataset = cal.read_dataset(data, first=first, last=last)
-    loaded = load(model)
-    space = _space(loaded, ranges)
-    gauges = _measurement(measured, dataset)
-    study = Study()
-    base = Scenario("base", study.fixed if ours and data == study.region else {})
-    last_year = max(float(series.years[-1]) for series in dataset.series.values() if len(series.years))
-    begin = start if start is not None else study.start if ours else loaded.horizon.start
-    misfit = cal.Misfit(loaded, space, gauges, dataset, scenario=base, horizon=(begin, last_year))
-    result = cal.minimise(misfit, starts=starts, seed=seed, workers=workers)
+    misfit = _misfit(data, model, ranges, measured, years=(first, last), start=start)
+    result = minimise(misfit, starts=starts, seed=seed, workers=workers)
     console = screen()
     show_card(console, result)
-    if base.changes:
-        told = ", ".join(f"{name} = {value:g}" for name, value in study.fixed.items())
+    if misfit.scenario.changes:
+        told = ", ".join(f"{name} = {value:g}" for name, value in misfit.scenario.changes.items())
         console.print(f"\nSet for {data}, not fitted: {told}", markup=False)
     if out is not None:
-        for path in _write_fit(loaded, result, gauges, out):
+        for path in _write_fit(misfit.model, result, misfit.measurement, out):
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     if len(result.starts) < starts:
         raise typer.Exit(130)
@@ -110,7 +115,7 @@ def fit(
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the study.")] = Path("demo"),
+    out: OutOption = Path("demo"),
     starts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Starting points of the search.")] = None,
     seed: SeedOption = 7,
     workers: WorkersOption = None,
@@ -132,7 +137,7 @@ def demo(
     study = replace(study, starts=starts) if starts is not None else study
     told = screen(error=True)
     command = f"sd-cluster demo --starts {study.starts} --seed {study.seed}"
-    told.print(f"Fitting {study.model} to {study.region} from {study.starts} starting points", markup=False)
+    told.print(f"Fitting {study.model} to {study.region} from {counted(study.starts, 'starting point')}", markup=False)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=told, disable=not told.is_terminal, transient=True) as bar:
         task = None
@@ -182,6 +187,8 @@ def read_range(text: str) -> tuple[str, tuple[float, float] | None]:
         low, high = (float(bound) for bound in bounds.split(","))
     except ValueError:
         raise typer.BadParameter(f"--free '{text}': write NAME or NAME=LOW,HIGH") from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise typer.BadParameter(f"--free '{text}': both ends of the range should be finite numbers")
     if not low < high:
         raise typer.BadParameter(f"--free '{text}': the low end {low:g} should lie below the high end {high:g}")
     return name.strip(), (low, high)
@@ -215,9 +222,8 @@ def show_card(console: Console, fit: Fit, *, brief: bool = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console.print(
-        f"[bold]{escape(fit.model)} fitted to {escape(fit.region)}[/bold]  best of {len(fit.starts)} starts\n"
-    )
+    starts = counted(len(fit.starts), "start")
+    console.print(f"[bold]{escape(fit.model)} fitted to {escape(fit.region)}[/bold]  best of {starts}\n")
     heads = [("parameter", "left"), ("estimate", "right"), ("± error", "right"), ("unit", "left")]
     table = plain_table(*heads, ("bounds", "right"), ("place", "right"))
     for one in fit.estimates:
@@ -245,19 +251,49 @@ def show_card(console: Console, fit: Fit, *, brief: bool = False) -> None:
         console.print(grid)
 
 
+def _misfit(
+    data: str,
+    model: str,
+    ranges: list[tuple[str, tuple[float, float] | None]],
+    measured: Mapping[str, tuple[str, bool]],
+    *,
+    years: tuple[int | None, int | None],
+    start: float | None,
+) -> Misfit:
+    """What is to be minimised; the shipped model begins, and is set, as in the demonstration."""
+    from calibration.dataset import read_dataset
+    from calibration.objective import Misfit
+    from calibration.study import Study
+    from sd_cluster import Scenario, load
+
+    study = Study()
+    ours = model == study.model
+    dataset = read_dataset(data, first=years[0], last=years[1])
+    loaded = load(model)
+    space = _space(loaded, ranges)
+    gauges = _measurement(measured, dataset)
+    base = Scenario("base", study.fixed if ours and data == study.region else {})
+    last_year = max(float(series.years[-1]) for series in dataset.series.values() if len(series.years))
+    begin = start if start is not None else study.start if ours else loaded.horizon.start
+    return Misfit(loaded, space, gauges, dataset, scenario=base, horizon=(begin, last_year))
+
+
 def _space(model: Model, ranges: list[tuple[str, tuple[float, float] | None]]) -> Space:
     """The space to search: ranges given, else those of the model file, else those of the demonstration."""
     from calibration.study import Study
     from sd_cluster import Space
+    from sd_cluster.errors import ModelError
 
     if not ranges:
         return Space(dict(Study().free))
-    written = Space.of(model, [name for name, given in ranges if given is None])
-    own = {
-        name: (float(low), float(high))
-        for name, low, high in zip(written.names, written.lower, written.upper, strict=True)
-    }
-    return Space({name: given or own[model.variable(name).name] for name, given in ranges})
+    chosen = {}
+    for name, given in ranges:
+        Space({name: given or (0.0, 1.0)}).check(model)  # first whether it can be set at all, then how far
+        its = model.variable(name)
+        if given is None and (its.low is None or its.high is None):
+            raise ModelError(f"{model.name} gives no range for '{its.name}'; state one: --free \"{its.name}=LOW,HIGH\"")
+        chosen[its.name] = given or Space.of(model, [name]).ranges[its.name]
+    return Space(chosen)
 
 
 def _measurement(measured: Mapping[str, tuple[str, bool]], dataset: Dataset) -> Measurement:
@@ -281,18 +317,11 @@ def _write_fit(model: Model, fit: Fit, gauges: Measurement, folder: Path) -> lis
     from calibration.figures import draw_fit
     from calibration.fit import simulate_fit
     from calibration.study import model_lines
-    from calibration.tables import write_table
+    from calibration.tables import write_fit_tables
     from sd_cluster.plot import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    written = [fit.save(folder / "fit.json")]
-    for name, table in (
-        ("estimates", fit.frame()),
-        ("series", fit.series_frame()),
-        ("data-and-model", fit.data_frame()),
-        ("starts", fit.starts_frame()),
-    ):
-        written.append(write_table(table, folder / f"{name}.csv"))
+    written = [fit.save(folder / "fit.json"), *write_fit_tables(fit, folder)]
     run = simulate_fit(fit, model=model)
     written.append(run.save(folder / "fitted.nc"))
     written += save(draw_fit(fit.series, model_lines(run, fit.series, gauges)), folder, "fit")

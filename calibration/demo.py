@@ -21,6 +21,7 @@ from calibration.study import (
     SECTIONS,
     Findings,
     LeverEffect,
+    Line,
     Policies,
     Study,
     Threshold,
@@ -34,7 +35,7 @@ from calibration.study import (
     run_pair,
     run_policies,
 )
-from calibration.tables import tidy, write_table
+from calibration.tables import tidy, write_fit_tables, write_table
 from sd_cluster import Model, Run, Scenario, load, plot
 from sd_cluster.look import slug, unit_label
 
@@ -81,15 +82,33 @@ def run_demo(
     """
     began = time.monotonic()
     study = study or Study()
+    folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be had is told before the work
     model = load(study.model)
     dataset = read_dataset(study.region, last=study.last_year)
     fit = fit_region(model, dataset, study, workers=workers, progress=progress)
     _write_fit(folder, fit)
-
     if len(fit.starts) < study.starts:
         raise KeyboardInterrupt  # the search gave what it had; the rest of the study was not wanted
 
     scenario = fit.scenario("base")
+    policies, lines, effects = _outlook(folder, model, study, fit, scenario, told)
+    told("Route 128 and Silicon Valley", 0.5)
+    pair = run_pair(model, study)
+    _write_pair(folder, pair, study)
+    thresholds = _thresholds(folder, model, study, scenario, told)
+
+    told("report", 0.95)
+    doubts = examine_doubts(model, dataset, study, fit)
+    found = Findings(study, model, dataset, fit, scenario, lines, policies, effects, pair, thresholds, doubts)
+    write_report(found, folder, command=command, seconds=time.monotonic() - began)
+    told("done", 1.0)
+    return found
+
+
+def _outlook(
+    folder: Path, model: Model, study: Study, fit: Fit, scenario: Scenario, told: Told
+) -> tuple[Policies, dict[str, Line], tuple[LeverEffect, ...]]:
+    """Run the fitted model on: the base case, the policies, and each lever alone."""
     horizon = replace(model.horizon, start=study.start, end=study.end)
     told("policies", 0.02)
     policies = run_policies(model, scenario, study, horizon)
@@ -97,19 +116,18 @@ def run_demo(
     _write_base(folder, policies, study, model)
     plot.save(draw_fit(fit.series, lines), folder / "figures", "fit")
     _write_policies(folder, policies, study)
-
     effects = lever_effects(
-        model,
-        scenario,
-        policies,
-        study,
-        horizon,
+        model, scenario, policies, study, horizon,
         told=lambda n, of: told("levers one by one", 0.2 + 0.3 * n / of),
-    )
+    )  # fmt: skip
     _write_effects(folder, effects, study)
-    told("Route 128 and Silicon Valley", 0.5)
-    pair = run_pair(model, study)
-    _write_pair(folder, pair, study)
+    return policies, lines, effects
+
+
+def _thresholds(
+    folder: Path, model: Model, study: Study, scenario: Scenario, told: Told
+) -> tuple[Threshold, Threshold]:
+    """Look for the threshold of trust in the model as shipped and as fitted."""
     shipped = find_threshold(
         model, Scenario("base"), study, name="the model as shipped", start=model.horizon.start,
         told=lambda n, of: told("threshold of trust", 0.55 + 0.2 * n / of),
@@ -119,13 +137,7 @@ def run_demo(
         told=lambda n, of: told("threshold of trust", 0.75 + 0.2 * n / of),
     )  # fmt: skip
     _write_thresholds(folder, (shipped, fitted), model)
-
-    told("report", 0.95)
-    doubts = examine_doubts(model, dataset, study, fit)
-    found = Findings(study, model, dataset, fit, scenario, lines, policies, effects, pair, (shipped, fitted), doubts)
-    write_report(found, folder, command=command, seconds=time.monotonic() - began)
-    told("done", 1.0)
-    return found
+    return shipped, fitted
 
 
 def fit_region(
@@ -138,10 +150,7 @@ def fit_region(
 
 def _write_fit(folder: Path, fit: Fit) -> None:
     fit.save(folder / "fit.json")
-    _write_table(fit.frame(), folder, "estimates")
-    _write_table(fit.series_frame(), folder, "series")
-    _write_table(fit.data_frame(), folder, "data-and-model")
-    _write_table(fit.starts_frame(), folder, "starts")
+    write_fit_tables(fit, folder / "tables")
 
 
 def _write_base(folder: Path, policies: Policies, study: Study, model: Model) -> None:

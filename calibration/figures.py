@@ -47,7 +47,7 @@ def draw_fit(series: Sequence[SeriesFit], lines: Mapping[str, Line]) -> Figure:
     with look():
         figure = blank(height=4.1)
         grid = figure.subplots(2, len(series), squeeze=False, height_ratios=[2.4, 1], sharex="col")
-        reach = max(float(np.max(np.abs(one.residuals))) for one in series) * 115
+        reach = max(float(np.max(np.abs(one.residuals))) for one in series) * 130
         for (upper, lower), one in zip(grid.T, series, strict=True):
             years, values = lines[one.indicator]
             upper.plot(years, values, color=PALETTE[0], label="model")
@@ -62,6 +62,7 @@ def draw_fit(series: Sequence[SeriesFit], lines: Mapping[str, Line]) -> Figure:
             tidy_values(lower, ticks=4, across=4, ground=False)
             lower.set_ylim(-reach, reach)
             head(lower, None, "data above model, %")
+            lower.yaxis.set_label_coords(0.0, 1.07)  # clear of the tallest residual
             lower.set_xlabel("year")
         legend_above(figure, grid[0, 0])
     return figure

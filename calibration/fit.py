@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 import sd_cluster as sd
-from calibration.statistics import Floats, Theil, durbin_watson, r_squared, rmspe, theil
+from calibration.statistics import ENOUGH, WAVES, Floats, Theil, durbin_watson, r_squared, rmspe, theil
+from calibration.words import counted
 from sd_cluster.errors import FitError, near
 
 if TYPE_CHECKING:
@@ -127,6 +128,11 @@ class SeriesFit:
     def durbin_watson(self) -> float:
         """Durbin-Watson of the log residuals, over neighbouring figures."""
         return durbin_watson(self.residuals)
+
+    @property
+    def in_waves(self) -> bool:
+        """True where residuals follow one another for years; not judged for few figures or noise at its floor."""
+        return len(self.years) >= ENOUGH and self.durbin_watson < WAVES and self.noise_origin != "floor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,8 +371,8 @@ def report_card(fit: Fit) -> str:
     """A fit as text: estimates, statistics of each series, verdicts, provenance."""
     figures = sum(len(one.years) for one in fit.series)
     parts = [
-        f"Fit of {fit.model} to {fit.region}: {figures} figures in {len(fit.series)} series, "
-        f"{len(fit.estimates)} parameters, best of {len(fit.starts)} starts",
+        f"Fit of {fit.model} to {fit.region}: {counted(figures, 'figure')} in {len(fit.series)} series, "
+        f"{counted(len(fit.estimates), 'parameter')}, best of {counted(len(fit.starts), 'start')}",
         _table(_ESTIMATES, [_estimate_row(one) for one in fit.estimates]),
         _table(_SERIES, [_series_row(one) for one in fit.series]),
         _LEGEND,

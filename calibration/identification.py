@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.objective import Misfit
 from calibration.statistics import Floats
+from calibration.words import listed, quoted
 from sd_cluster.errors import SimulationError
 
 STEP = 1e-4
@@ -132,7 +133,7 @@ def _sentences(misfit: Misfit, vector: Floats, jacobian: Floats, free: NDArray[n
     names = np.array(misfit.names, dtype=object)[free]
     silent = alone < TELLING
     if silent.any():
-        some = _listed([str(name) for name in names[silent]])
+        some = listed(quoted(str(name) for name in names[silent]))
         them = ("it", "its range") if silent.sum() == 1 else ("each of them", "their ranges")
         sentences.append(
             f"Not identified: {some}. Moving {them[0]} over the range changes the fit by less than the noise; "
@@ -167,11 +168,6 @@ def _combination(names: Sequence[str], direction: Floats, relative: Floats) -> s
             return f"Not identified one by one: '{some[0]}' and '{some[1]}'. The data tell only their {known}."
     moves = ", ".join(f"'{name}' {'up' if sign > 0 else 'down'}" for name, sign in zip(some, signs, strict=True))
     return (
-        f"Not identified one by one: {_listed(some)}. The data tell only a combination of them: moving {moves} "
+        f"Not identified one by one: {listed(quoted(some))}. The data tell only a combination of them: moving {moves} "
         "together hardly changes the fit."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"'{name}'" for name in names]
-    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " and " + quoted[-1]

@@ -211,18 +211,14 @@ class Misfit:
         return self._own
 
     def _own_value(self, name: str) -> float:
-        full = self.model.variable(name).name
-        for changed, value in self.scenario.changes.items():
-            if self.model.variable(changed).name == full:
-                if not isinstance(value, (int, float)):
-                    raise FitError(
-                        f"scenario '{self.scenario.name}' makes '{full}' a function of time, so it cannot be "
-                        "searched as one number; take it out of the space or out of the scenario"
-                    )
-                return float(value)
-        parameter = self.model.parameters.get(full)
-        if parameter is not None:
-            return float(parameter.value)
+        value = value_in(self.model, self.scenario, name)
+        if isinstance(value, sd.TimeSeries):
+            raise FitError(
+                f"scenario '{self.scenario.name}' makes '{self.model.variable(name).name}' a function of time, so it "
+                "cannot be searched as one number; take it out of the space or out of the scenario"
+            )
+        if value is not None:
+            return value
         middle = self.scaling.from_unit(np.full(len(self.names), 0.5))
         return float(middle[self.names.index(name)])
 
@@ -274,6 +270,16 @@ class _Steps:
     def between(self, outputs: Floats) -> Floats:
         """Values at the moments asked for from values at the steps; shape (n_times, n_outputs)."""
         return (1.0 - self._share) * outputs[self._left] + self._share * outputs[self._right]
+
+
+def value_in(model: "sd.Model", scenario: "sd.Scenario", name: str) -> "float | sd.TimeSeries | None":
+    """What a scenario gives a parameter or a stock's initial value, else the model; None for a stock left alone."""
+    full = model.variable(name).name
+    for changed, value in scenario.changes.items():
+        if model.variable(changed).name == full:
+            return value if isinstance(value, sd.TimeSeries) else float(value)
+    parameter = model.parameters.get(full)
+    return None if parameter is None else float(parameter.value)
 
 
 def payoff(residuals: Mapping[str, Floats], noise: Mapping[str, float]) -> float:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibration import sentences
-from calibration.sentences import KNOWLEDGE, about, listed, percent, place
+from calibration.sentences import KNOWLEDGE, about, percent, place
 from calibration.study import Findings, changes_at_end, levers
+from calibration.words import counted, listed
 from sd_cluster.files import write_beside
 from sd_cluster.look import GRID, INK, MUTED, PALETTE, PAPER, sentence_case, unit_label
 
@@ -166,7 +167,7 @@ def _key_numbers(found: Findings) -> list[tuple[str, str]]:
     best = max(changes, key=lambda policy: changes[policy][KNOWLEDGE])
     middle = float(np.median(np.abs(np.concatenate([one.residuals for one in fit.series]))))
     numbers = [
-        (str(figures), f"figures from {len(fit.series)} series, {len(fit.estimates)} parameters fitted"),
+        (str(figures), f"figures from {len(fit.series)} series, {counted(len(fit.estimates), 'parameter')} fitted"),
         (f"{about(100 * middle, 2)} %", "median distance between data and model"),
         (
             percent(changes[best][KNOWLEDGE]),
@@ -252,7 +253,7 @@ def _series(found: Findings) -> Rows:
 
 def _parameters(found: Findings) -> Rows:
     heads = [("parameter", "left"), ("estimate", "right"), ("± error", "right"), ("unit", "left keep")]
-    heads += [("bounds", "right"), ("place", "right")]
+    heads += [("bounds", "right"), ("place, %", "right")]
     rows = []
     for one in found.fit.estimates:
         where = f"at {one.bound} bound" if one.bound else f"{100 * one.place:.0f}"

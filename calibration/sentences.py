@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from calibration.assessment import CUT_OFF
 from calibration.figures import signed
-from calibration.study import SECTIONS, Findings, Threshold, changes_at_end, levers, place_of
+from calibration.statistics import SCATTER
+from calibration.study import SECTIONS, Findings, Threshold, changes_at_end, levers, own_parameters, place_of
+from calibration.words import counted, listed
+from sd_cluster.model import key
 
 KNOWLEDGE = "shared knowledge base"
 
@@ -32,16 +34,6 @@ def percent(value: float) -> str:
     return f"{signed(value)} %"
 
 
-def listed(words: Sequence[str]) -> str:
-    """Join words as a sentence does.
-
-    >>> listed(["trust"]), listed(["firms", "talent", "trust"])
-    ('trust', 'firms, talent and trust')
-    """
-    some = list(words)
-    return some[0] if len(some) == 1 else ", ".join(some[:-1]) + " and " + some[-1]
-
-
 def place(findings: Findings) -> str:
     """Name of the region, as a title has it."""
     return place_of(findings.study)
@@ -52,11 +44,11 @@ def question(found: Findings) -> str:
     series = found.fit.series
     count = sum(len(one.years) for one in series)
     first, last = min(one.years[0] for one in series), max(one.years[-1] for one in series)
-    names = listed([f"{one.indicator} ({len(one.years)} years)" for one in series])
+    names = listed([f"{one.indicator} ({counted(len(one.years), 'year')})" for one in series])
     return (
         f"Can one set of parameters carry {place(found)} from its founding to today, and if so, what would help it "
-        f"most? The record has {count} figures between {first:.0f} and {last:.0f}: {names}. Years without a figure "
-        f"stay gaps; nothing is filled in."
+        f"most? The record has {counted(count, 'figure')} between {first:.0f} and {last:.0f}: {names}. Years without a "
+        f"figure stay gaps; nothing is filled in."
     )
 
 
@@ -66,9 +58,9 @@ def model(found: Findings) -> str:
     name = its.name.replace("_", " ")
     return (
         f"The model of {name} has {len(its.stocks)} stocks, {len(its.auxiliaries)} computed variables and "
-        f"{len(its.parameters)} parameters, of which {len(levers(its))} are policy levers. Every equation passes a "
-        f"check of its units. Here it runs from {study.start:.0f}, the fit uses figures up to {study.last_year}, "
-        f"and the outlook ends in {study.end:.0f}."
+        f"{len(own_parameters(its))} parameters, of which {len(levers(its))} are policy levers. Every equation "
+        f"passes a check of its units. Here it runs from {study.start:.0f}, the fit uses figures up to "
+        f"{study.last_year}, and the outlook ends in {study.end:.0f}."
     )
 
 
@@ -78,11 +70,16 @@ def fit(found: Findings) -> str:
     typical = [100 * float(np.median(np.abs(one.residuals))) for one in its.series]
     order = np.argsort(typical)
     near, far = its.series[order[0]], its.series[order[-1]]
+    rest = (
+        f"; for {far.indicator}, the series met least well, half lie within {about(typical[order[-1]], 2)} %."
+        if len(its.series) > 1
+        else "."
+    )
     scaled = [one for one in its.series if one.scale_fitted]
     text = (
-        f"The search moved {len(its.estimates)} parameters from {len(its.starts)} starting points. At the best one, "
-        f"half of the {near.indicator} figures lie within {about(typical[order[0]], 2)} % of the model; for "
-        f"{far.indicator}, the series met least well, half lie within {about(typical[order[-1]], 2)} %."
+        f"The search moved {counted(len(its.estimates), 'parameter')} from "
+        f"{counted(len(its.starts), 'starting point')}. At the best {'one' if len(its.starts) > 1 else 'point'}, "
+        f"half of the {near.indicator} figures lie within {about(typical[order[0]], 2)} % of the model{rest}"
     )
     if scaled:
         names = listed([one.indicator for one in scaled])
@@ -101,16 +98,29 @@ def residuals(found: Findings) -> str:
     side = "above" if ratio > 0 else "below"
     year, far = worst.years[at], about(abs(ratio), 2)
     text = f"The figure farthest off is {worst.indicator} of {year:.0f}, {far} % {side} the model."
-    tied = [one for one in found.fit.series if one.durbin_watson < 1.2]
+    tied = [one for one in found.fit.series if one.in_waves]
+    loose = [one for one in found.fit.series if not one.in_waves and not one.durbin_watson >= SCATTER]
+    ratios = [one.durbin_watson for one in found.fit.series]
     if tied:
         names = listed([f"{one.indicator} ({one.durbin_watson:.2f})" for one in tied])
         text += (
             f" Residuals of {names} follow one another for years on end (Durbin–Watson well below 2): the data hold "
             "swings, of trade cycles or of counting, that the model does not have."
         )
-    else:
-        text += " Residuals change sign from figure to figure (Durbin–Watson near 2 in all series): no trend is left."
+    if loose:
+        names = listed([f"{one.indicator} ({_ratio(one.durbin_watson)})" for one in loose])
+        text += (
+            f" Residuals of {names} may hang together in time (Durbin–Watson not up to {SCATTER:g}); too few or too "
+            "faint to call it a swing."
+        )
+    if not tied and not loose:
+        spread = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(ratios), max(ratios))))
+        text += f" Residuals change sign from figure to figure (Durbin–Watson {spread}): no trend is left."
     return text
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "not to be told"
 
 
 def card(found: Findings) -> str:
@@ -244,7 +254,7 @@ def pair_set_up(found: Findings) -> str:
     ]
     return (
         "Here two clusters start from the same state and the same parameters of the shipped model, and differ in "
-        f"{len(differ)} levers alone: {listed(differ)} (closed against open)."
+        f"{counted(len(differ), 'lever')} alone: {listed(differ)} (closed against open)."
     )
 
 
@@ -304,27 +314,26 @@ def limits(found: Findings) -> str:
     """How many starts agree, and how many verdicts ask to be minded."""
     its = found.fit
     payoffs = np.array([start.payoff for start in its.starts])
-    near = int(np.sum(payoffs <= its.payoff + 1.92))
+    near = int(np.sum(payoffs <= its.payoff + CUT_OFF))
     failed = int(np.sum(~np.isfinite(payoffs)))
     minded = sum(not verdict.good for verdict in its.verdicts)
     text = (
-        f"Of {len(its.starts)} starts, {near} ended within the 95 % cut-off of the best (1.92 in log-likelihood)"
-        + (f" and {failed} failed" if failed else "")
-        + ". "
+        f"Of {counted(len(its.starts), 'start')}, {near} ended within the 95 % cut-off of the best "
+        f"({CUT_OFF:g} in log-likelihood)" + (f" and {failed} failed" if failed else "") + ". "
     )
     if minded:
-        return (
-            text
-            + f"The fit passes {minded} {'verdict' if minded == 1 else 'verdicts'} on itself that a reader should mind:"
-        )
+        return text + f"The fit passes {counted(minded, 'verdict')} on itself that a reader should mind:"
     return text + "The fit's own checks raise no objection."
 
 
 def held(found: Findings) -> str:
     """What was not fitted: set by judgement, or left as in the model; and whether the data could tell some of it."""
     study = found.study
-    rest = len(found.model.parameters) - len(found.fit.estimates) - len(study.fixed)
-    text = f"{rest} parameters were left as the model file has them."
+    moved = {key(name) for name in (*found.fit.values, *study.fixed)}
+    rest = sum(key(name) not in moved for name in own_parameters(found.model))
+    text = counted(
+        rest, "parameter was left as the model file has it.", "parameters were left as the model file has them."
+    )
     if study.fixed:
         values: dict[float, list[str]] = {}
         for name, value in study.fixed.items():
@@ -334,8 +343,8 @@ def held(found: Findings) -> str:
     if study.doubtful:
         doubts = found.doubts
         text += (
-            f" Were {listed(list(study.doubtful))} free as well, the data would tell {doubts.told} of {doubts.free} "
-            f"directions. {' '.join(doubts.sentences)}"
+            f" Were {listed(list(study.doubtful))} free as well, the data would tell {doubts.told} of "
+            f"{counted(doubts.free, 'direction')}. {' '.join(doubts.sentences)}"
         )
     return text.strip()
 

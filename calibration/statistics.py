@@ -7,6 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+WAVES = 1.0
+"""Durbin-Watson below which residuals come in waves: about the 5 % bound for ten to twenty figures."""
+SCATTER = 1.5
+"""Durbin-Watson from which residuals look like scatter, for which 2 is expected."""
+ENOUGH = 8
+"""Fewer figures than these are not judged: Durbin-Watson is then anything."""
+
 
 @dataclass(frozen=True)
 class Theil:

@@ -16,10 +16,11 @@ from calibration.dataset import Dataset
 from calibration.fit import Fit, SeriesFit
 from calibration.identification import Identification, identify
 from calibration.measurement import Level, Measurement
-from calibration.objective import Misfit
+from calibration.objective import Misfit, value_in
 from calibration.statistics import Floats
 from sd_cluster import Horizon, Model, Run, Scenario, Space, TimeSeries, simulate
 from sd_cluster.errors import FitError
+from sd_cluster.model import CONTROLS, key
 
 Line = tuple[Floats, Floats]
 """Years and values of a line, both shape (n,)."""
@@ -392,7 +393,9 @@ def find_threshold(
         near = [outcome(crossing - 0.01), outcome(crossing + 0.01)]
         if np.log(near[1] / near[0]) >= 0.5 * np.log(high / low):
             separatrix = crossing
-    return Threshold(name, initial, outcomes, separatrix, variable, horizon.end, value_in(model, base, "initial trust"))
+    return Threshold(
+        name, initial, outcomes, separatrix, variable, horizon.end, number_in(model, base, "initial trust")
+    )
 
 
 def misfit_of(model: Model, dataset: Dataset, study: Study, free: Mapping[str, tuple[float, float]]) -> Misfit:
@@ -416,12 +419,18 @@ def examine_doubts(model: Model, dataset: Dataset, study: Study, fit: Fit) -> Id
     return identify(misfit, vector, misfit.noise_scales(misfit.log_residuals(vector)), held)
 
 
-def value_in(model: Model, scenario: Scenario, name: str) -> float:
-    """The value of a parameter in a scenario: as changed there, else as written in the model."""
-    change = scenario.changes.get(name)
-    if isinstance(change, int | float):
-        return float(change)
-    return model.parameters[name].value
+def own_parameters(model: Model) -> list[str]:
+    """Names of the parameters the modeller wrote, without those that hold the horizon."""
+    controls = {key(name) for name in CONTROLS}
+    return [name for name, one in model.parameters.items() if key(name) not in controls and not one.hidden]
+
+
+def number_in(model: Model, scenario: Scenario, name: str) -> float:
+    """The one number a parameter has in a scenario: as changed there, else as written in the model."""
+    value = value_in(model, scenario, name)
+    if not isinstance(value, float):
+        raise FitError(f"'{name}' has no one number in scenario '{scenario.name}'; set it to a number there")
+    return value
 
 
 def changes_at_end(policies: Policies, outcomes: Sequence[str], year: float) -> dict[str, dict[str, float]]:
@@ -433,7 +442,7 @@ def changes_at_end(policies: Policies, outcomes: Sequence[str], year: float) -> 
 
 
 def _raised(model: Model, base: Scenario, lever: str, by: float) -> tuple[float, float]:
-    before = value_in(model, base, lever)
+    before = number_in(model, base, lever)
     return before, max(before, min(1.0, before + by))
 
 

@@ -11,6 +11,7 @@ from sd_cluster.files import write_beside
 if TYPE_CHECKING:
     import pandas as pd
 
+    from calibration.fit import Fit
     from sd_cluster import Run
 
 
@@ -19,6 +20,17 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
     return write_beside(
         path, lambda beside: table.to_csv(beside, index=False, float_format="%.10g", lineterminator="\n")
     )
+
+
+def write_fit_tables(fit: Fit, folder: Path) -> list[Path]:
+    """Write what a fit says of its parameters, series, figures and starts, a table each."""
+    tables = {
+        "estimates": fit.frame(),
+        "series": fit.series_frame(),
+        "data-and-model": fit.data_frame(),
+        "starts": fit.starts_frame(),
+    }
+    return [write_table(table, folder / f"{name}.csv") for name, table in tables.items()]
 
 
 def tidy(runs: Sequence[Run], variables: Sequence[str]) -> pd.DataFrame:

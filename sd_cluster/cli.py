@@ -182,13 +182,15 @@ def door(
 def models() -> None:
     """List the shipped models."""
     from sd_cluster.library import models as names
+    from sd_cluster.model import CONTROLS, key
     from sd_cluster.reading import load
 
     table = plain_table(("model", "left"), ("stocks", "right"), ("parameters", "right"), ("years", "right"))
     for name in names():
         model = load(name, check_units=False)
-        horizon = model.horizon
-        table.add_row(name, str(len(model.stocks)), str(len(model.parameters)), f"{horizon.start:g} to {horizon.end:g}")
+        own = [parameter for parameter in model.parameters if key(parameter) not in map(key, CONTROLS)]
+        years = f"{model.horizon.start:g} to {model.horizon.end:g}"
+        table.add_row(name, str(len(model.stocks)), str(len(own)), years)
     screen().print(table)
 
 

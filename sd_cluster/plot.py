@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from sd_cluster.run import Run
 
@@ -295,7 +295,9 @@ def draw_threshold(
         axes.set_ylim(0, max(axes.get_ylim()[1], end.max() * 1.2))
     if separatrix is not None:
         axes.axvline(separatrix, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-        name_upright(axes, separatrix, f"threshold {separatrix:.3g}", INK, others=[mark[0]] if mark else [])
+        between = _clear_height(axes, end[~above], end[above])
+        label = f"threshold {separatrix:.3g}"
+        name_upright(axes, separatrix, label, INK, height=between, others=[mark[0]] if mark else [])
         for place, colour, text in zip((0.0, 1.0), (PALETTE[1], PALETTE[0]), sides, strict=True):
             axes.text(
                 0.015 + 0.97 * place, 0.97, text, transform=axes.transAxes, color=colour, va="top",
@@ -305,6 +307,16 @@ def draw_threshold(
         axes.axvline(mark[0], color=MUTED, linewidth=1)
         others = [] if separatrix is None else [separatrix]
         name_upright(axes, mark[0], mark[1], MUTED, height=0.14 if others else 0.05, others=others)
+
+
+def _clear_height(axes: Axes, below: NDArray[np.float64], above: NDArray[np.float64]) -> float:
+    """Where beside a jump a name stands clear of the dots: at the foot, or in the jump if dots lie low."""
+    low, high = axes.get_ylim()
+    if not below.size or not above.size:
+        return 0.05
+    lower, upper = ((float(value) - low) / (high - low) for value in (below.max(), above.min()))
+    near_foot = float(below.min() - low) / (high - low) < 0.3
+    return 0.5 * (lower + upper) - 0.06 if near_foot and upper - lower > 0.25 else 0.05
 
 
 def time_label(run: Run) -> str:

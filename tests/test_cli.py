@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -111,7 +112,7 @@ def test_every_solver_runs(model, solver):
         (["--set", "growth=nan"], "finite"),
         (["--set", "growth=2010:1,2000:2"], "should increase"),
         (["--plot", "staf"], "did you mean 'staff'?"),
-        (["--set", "growth=1e9"], ""),
+        (["--set", "growth=1e9"], "stock 'staff'"),
     ],
 )
 def test_what_fails_says_so_in_one_line_and_exits_with_1(model, arguments, message):
@@ -206,20 +207,84 @@ def test_fit_without_such_a_region_exits_with_1():
     assert "did you mean 'hsinchu'" in err
 
 
-def test_fit_finds_what_made_the_data(model, tmp_path):
-    run = sd.simulate(sd.load(model), sd.Scenario("truth", {"growth": 0.17}))
+def office(folder, growth=0.17):
+    """Figures made by the model of these tests, as a table."""
+    path = folder / "office.mdl"
+    path.write_text(MODEL)
+    run = sd.simulate(sd.load(path), sd.Scenario("truth", {"growth": growth}))
     rows = [f"office,{year},people,{run.at(year)['staff']:.6f},persons,made" for year in range(2001, 2011)]
-    data = tmp_path / "office.csv"
+    data = folder / "office.csv"
     data.write_text("\n".join(["region,year,indicator,value,unit,source", *rows]) + "\n")
+    return str(data)
+
+
+def test_fit_finds_what_made_the_data(model, tmp_path):
     code, out, err = call(
-        "fit", str(data), model, "--measure", "people=staff", "--free", "growth", "--starts", "1",
+        "fit", office(tmp_path), model, "--measure", "people=staff", "--free", "growth", "--starts", "1",
         "--out", str(tmp_path / "fit"),
     )  # fmt: skip
     assert code == 0, err
     assert "0.17" in out
+    assert "1 parameter, best of 1 start\n" in out
     written = {path.name for path in (tmp_path / "fit").iterdir()}
     assert {"fit.json", "estimates.csv", "data-and-model.csv", "fitted.nc", "fit.png", "fit.svg"} <= written
     assert pd.read_csv(tmp_path / "fit" / "estimates.csv")["estimate"][0] == pytest.approx(0.17, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "free", [["growth=0.01,0.4"], ["growth", "initial staff=50,200"], ["Growth=0.01,0.4", "quit_rate"]]
+)
+def test_a_range_can_be_given_without_one_from_the_model(model, tmp_path, free):
+    """Given only ranges, the command asked the model file for none and failed: a space has no parameter."""
+    wanted = [part for text in free for part in ("--free", text)]
+    code, out, err = call("fit", office(tmp_path), model, "--measure", "people=staff", *wanted, "--starts", "1")
+    assert (code, err) == (0, "")
+    name, _, bounds = free[-1].partition("=")
+    low, high = bounds.split(",") if bounds else ("0.01", "0.2")
+    assert re.search(rf"^{name.replace('_', ' ').casefold()} .* {low} +{high} ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hiring", "'hiring', which the model computes"),
+        ("hiring=0,1", "'hiring', which the model computes"),
+        ("grwth", "did you mean 'growth'?"),
+        ("TIME STEP", "give the run a horizon"),
+        ("staff", "gives no range for 'staff'; state one: --free \"staff=LOW,HIGH\""),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_before_its_range(model, tmp_path, name, message):
+    """A computed variable was said to have no range."""
+    code, _, err = call("fit", office(tmp_path), model, "--measure", "people=staff", "--free", name)
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+
+
+@pytest.mark.parametrize("bounds", ["100,inf", "-inf,5", "nan,5"])
+def test_a_range_without_end_is_refused(bounds):
+    code, _, err = call("fit", "hsinchu", "--free", f"land limit={bounds}")
+    assert code == 2
+    assert "both ends of the range should be finite" in said(err)
+
+
+@pytest.mark.parametrize("command", [["fit", "hsinchu"], ["demo"]])
+@pytest.mark.parametrize("below", ["", "study"])
+def test_results_on_top_of_a_file_are_refused_before_the_work(command, below, tmp_path, monkeypatch):
+    """The fit was done, and then lost in a traceback."""
+
+    def work(*_, **__):
+        pytest.fail("the place should be looked at first")
+
+    monkeypatch.setattr("calibration.optimisation.minimise", work)
+    monkeypatch.setattr("calibration.demo.minimise", work)
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("mine")
+    code, _, err = call(*command, "--out", str(Path("notes.txt") / below))
+    assert code == 2
+    assert "'notes.txt' is a file; name a folder" in said(err)
+    assert Path("notes.txt").read_text() == "mine"
 
 
 class Entry:

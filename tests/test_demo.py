@@ -7,14 +7,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import calibration as cal
 import sd_cluster as sd
 from calibration import report, sentences, study
+from calibration.assessment import _on_series
 from calibration.demo import run_demo
-from calibration.figures import signed
+from calibration.figures import draw_fit, draw_thresholds, signed
+from calibration.fit import SeriesFit
 from calibration.report import FIGURES, bound
 from calibration.study import SECTIONS, Study
+from calibration.words import counted, listed
+from sd_cluster.model import CONTROLS
 
 SMALL = Study().smaller(starts=1, points=5)
 
@@ -226,10 +231,114 @@ def test_what_was_not_fitted_is_said(demo):
     assert found.doubts.free <= len(SMALL.free) + len(SMALL.doubtful)
 
 
+def test_the_horizon_is_no_parameter(demo):
+    """The report counted INITIAL TIME, FINAL TIME, TIME STEP and SAVEPER as parameters left as they are."""
+    _, found, _ = demo
+    count = len([name for name in found.model.parameters if name not in CONTROLS])
+    assert f"and {count} parameters, of which" in sentences.model(found)
+    rest = count - len(SMALL.free) - len(SMALL.fixed)
+    assert sentences.held(found).startswith(f"{rest} parameters were left as the model file has them.")
+
+
+def with_ratios(found, *ratios):
+    """Findings whose series have these Durbin-Watson ratios."""
+
+    class Made:
+        def __init__(self, series, ratio):
+            self.series, self.durbin_watson = series, ratio
+
+        def __getattr__(self, name):
+            return getattr(self.series, name)
+
+        in_waves = SeriesFit.in_waves
+
+    made = [Made(series, ratio) for series, ratio in zip(found.fit.series, ratios, strict=False)]
+    return replace(found, fit=replace(found.fit, series=tuple(made)))
+
+
+def test_residuals_are_told_by_the_same_cut_as_in_the_verdicts(demo):
+    """With a Durbin-Watson of 1.25 it said: near 2 in all series."""
+    _, found, _ = demo
+    names = [series.indicator for series in found.fit.series]
+    good = sentences.residuals(with_ratios(found, 1.9, 2.1, 1.6))
+    assert "(Durbin–Watson 1.60 to 2.10): no trend is left" in good
+    middling = sentences.residuals(with_ratios(found, 1.9, 1.25, 1.1))
+    assert "no trend is left" not in middling
+    assert "for years on end" not in middling
+    assert f"Residuals of {names[1]} (1.25) and {names[2]} (1.10) may hang together" in middling
+    bad = sentences.residuals(with_ratios(found, 1.9, 0.99, 1.2))
+    assert f"Residuals of {names[1]} (0.99) follow one another" in bad
+    assert f"Residuals of {names[2]} (1.20) may hang together" in bad
+    for series in with_ratios(found, 0.99, 0.99, 0.99).fit.series:
+        assert series.in_waves == any("waves" in one.text for one in _on_series([series]))
+
+
+def test_one_series_is_not_both_nearest_and_farthest(demo):
+    """Of a single series it said that it lies nearest, and then that it is the one met least well."""
+    _, found, _ = demo
+    alone = replace(found, fit=replace(found.fit, series=found.fit.series[:1]))
+    text = sentences.fit(alone)
+    assert "met least well" not in text
+    assert re.search(r"half of the firms figures lie within \S+ % of the model\.$", text)
+    assert "met least well" in sentences.fit(found)
+
+
+def test_one_is_told_in_the_singular(demo):
+    _, found, _ = demo
+    assert "1 starting point." in sentences.fit(found)
+    assert "1 starts" not in sentences.limits(found)
+    one = replace(found, fit=replace(found.fit, estimates=found.fit.estimates[:1]))
+    assert "moved 1 parameter from" in sentences.fit(one)
+
+
+def test_the_place_of_an_estimate_has_its_unit(page):
+    assert "place, %" in page[1].words
+
+
+def boxes(figure):
+    """Where the texts of a figure stand, by text, in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return [
+        (axes, text, text.get_window_extent(canvas.get_renderer()))
+        for axes in figure.axes
+        for text in (*axes.texts, axes.yaxis.label)
+    ]
+
+
+@pytest.mark.parametrize("separatrix", [0.2, 0.405, 0.45, 0.55, 0.9])
+def test_the_name_of_the_threshold_does_not_cut_the_line_beside_it(separatrix):
+    """The box of `threshold 0.405` cut the line of `starts at 0.50`."""
+    initial = np.linspace(0.02, 0.98, 33)
+    outcomes = np.where(initial > separatrix, 1200.0, 500.0)
+    made = study.Threshold("made", initial, outcomes, separatrix, "shared knowledge base", 120.0, 0.5)
+    figure = draw_thresholds([made, made], "knowledge")
+    for axes, text, box in boxes(figure):
+        for at in (separatrix, 0.5):
+            if text in axes.texts and not text.get_text().startswith("rests"):
+                line = axes.transData.transform((at, 0.0))[0]
+                assert not box.x0 < line < box.x1, f"'{text.get_text()}' lies over the line at {at}"
+        dots = axes.transData.transform(np.column_stack([initial, outcomes]))
+        if text in axes.texts:
+            assert not any(box.padded(1.0).contains(*dot) for dot in dots), f"'{text.get_text()}' lies over the dots"
+
+
+def test_no_residual_reaches_the_heading_above_it(demo):
+    """The revenue residual of 2000 ran into `data above model, %`."""
+    _, found, _ = demo
+    figure = draw_fit(found.fit.series, found.lines)
+    for axes, text, box in boxes(figure):
+        if text.get_text() == "data above model, %":
+            tallest = max(float(np.max(line.get_ydata())) for line in axes.lines)
+            top = axes.transData.transform((0.0, tallest))[1]
+            assert 72 * (box.y0 - top) / figure.dpi > 7, "points; the dot and the margin of the letters take five"
+
+
 def test_small_words():
     assert sentences.about(152345.0) == "152,000"
     assert sentences.about(0.0) == "0"
     assert sentences.about(float("nan")) == "–"
     assert [signed(value) for value in (12.34, -0.46, 0.01, 2.0)] == ["+12", "−0.5", "0", "+2.0"]
-    assert sentences.listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert [counted(number, "start") for number in (0, 1, 2)] == ["0 starts", "1 start", "2 starts"]
     assert bound("by 5 %") == "by 5\N{NO-BREAK SPACE}%"

@@ -8,8 +8,9 @@ from twins import GAUGES, RANGES, SALES, STAFF, TRUTH, firms_at, park, write_row
 
 import calibration as cal
 import sd_cluster as sd
-from calibration.objective import payoff
+from calibration.objective import payoff, value_in
 from calibration.scaling import scaling_of
+from calibration.study import number_in
 from sd_cluster.errors import DataError, FitError, ModelError, SimulationError
 
 TRUE = np.array(list(TRUTH.values()))
@@ -250,3 +251,14 @@ def test_a_run_without_a_logarithm_says_where(tmp_path):
     assert str(caught.value) == (
         "'sales' gives -9.6e+03 for the figure 'sales' of 2000, which needs a value above zero"
     )
+
+
+def test_the_value_in_a_scenario_does_not_hang_on_spelling():
+    """The study looked a change up as spelt, and took the model's value for any other spelling or for a series."""
+    model = MODEL
+    scenario = sd.Scenario("made", {"Growth_Rate": 0.2, "land": sd.TimeSeries([2000, 2010], [500, 600])})
+    assert number_in(model, scenario, "growth rate") == 0.2
+    assert number_in(model, scenario, "occupancy") == model.parameters["occupancy"].value
+    assert value_in(model, scenario, "firms") is None, "a stock whose initial value is computed"
+    with pytest.raises(FitError, match="'land' has no one number in scenario 'made'"):
+        number_in(model, scenario, "land")
