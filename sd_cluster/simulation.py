@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -113,7 +113,7 @@ class Simulation:
         self._saves = save_times(self.horizon, save)
         self._close = _CLOSE * (self.horizon.end - self.horizon.start)
         if not isinstance(self.solver, Adaptive):
-            steps_of(self._saves, self.horizon)
+            self._save_rows = steps_of(self._saves, self.horizon)
         self._backend = backend or self._choose_backend()
         self._listed = not (save is None or isinstance(save, int | float | np.number))
         self._asides: list[str] = []
@@ -272,8 +272,9 @@ class Simulation:
     def _run_fixed(self, time: float) -> None:
         step = self.horizon.step
         last = int(steps_of([time], self.horizon)[0])
-        saves = [save for save in self._saves if self.time <= save <= time and save not in self._times[-1:]]
-        rows = steps_of(saves, self.horizon)
+        low, high = bisect_left(self._saves, self.time), bisect_right(self._saves, time)
+        low += low < high and self._saves[low] in self._times[-1:]
+        saves, rows = self._saves[low:high], self._save_rows[low:high]
         kernel, n = self._kernel, len(self._y)
         out, before = kernel.matrix(len(rows)), kernel.array(2 * n + 1)
         march = kernel.euler if isinstance(self.solver, Euler) else kernel.rk4
