@@ -416,3 +416,24 @@ def test_hsinchu_table_can_be_fitted_by_a_small_model():
         _texts(fit, "data")[0] == "The scale is free for revenue: only the shape over time was fitted, not the level."
     )
     assert _texts(fit, "data")[1] == "Not used, for want of a gauge: exports, firm_exits, new_firms_approved."
+
+
+def test_a_noiseless_twin_of_the_core_model_gives_its_parameters_back(tmp_path):
+    model = sd.load("collective_learning")
+    truth = {
+        "entry potential": 95.0,
+        "land limit": 640.0,
+        "hiring rate": 0.22,
+        "jobs of a leading firm": 520.0,
+        "talent flow": 0.55,
+    }
+    run = sd.simulate(model, sd.Scenario("truth", truth), solver=sd.RungeKutta4())
+    read = {"firms": "member firms", "employees": "talent pool", "revenue": "revenue"}
+    years = range(1985, 2026, 2)
+    rows = [f"{year},{series},{run.at(year)[name]!r}" for series, name in read.items() for year in years]
+    gauges = cal.Measurement({series: cal.Level(name, scale=series == "revenue") for series, name in read.items()})
+    data = cal.read_dataset(write_rows(tmp_path / "core.csv", *rows))
+    misfit = cal.Misfit(model, sd.Space.of(model, list(truth)), gauges, data)
+    fit = cal.minimise(misfit, starts=6, seed=1, workers=1, progress=False)
+    for name, true in truth.items():
+        assert fit[name] == pytest.approx(true, rel=0.01), name
