@@ -17,6 +17,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import numpy as np
+from timing import in_turn
 
 import sd_cluster as sd
 from sd_cluster.batch import Batch
@@ -46,19 +47,6 @@ def aligned(shape):
     raw = np.zeros(int(np.prod(shape)) + 8)
     edge = -raw.ctypes.data % 64 // 8
     return raw[edge : edge + int(np.prod(shape))].reshape(shape)
-
-
-def in_turn(jobs, repeats):
-    """Seconds of each job, run in turn: shape (repeats, n_jobs)."""
-    for job in jobs:
-        job()
-    seconds = np.empty((repeats, len(jobs)))
-    for row in seconds:
-        for column, job in enumerate(jobs):
-            begin = time.perf_counter()
-            job()
-            row[column] = time.perf_counter() - begin
-    return seconds
 
 
 def main() -> None:

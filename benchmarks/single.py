@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from timing import in_turn
 
 import sd_cluster as sd
 from sd_cluster.kernel import compile_jacobian, compile_model
@@ -27,19 +27,6 @@ BENCH = Path(__file__).resolve().parents[2] / "shared" / "bench"
 REPEATS = 101
 YEARS = np.arange(61.0)
 TOLERANCES = {"rtol": 1e-6, "atol": 1e-8}
-
-
-def in_turn(jobs, repeats=REPEATS):
-    """Seconds of each job, run in turn: shape (repeats, n_jobs)."""
-    for job in jobs:
-        job()
-    seconds = np.empty((repeats, len(jobs)))
-    for row in seconds:
-        for column, job in enumerate(jobs):
-            begin = time.perf_counter()
-            job()
-            row[column] = time.perf_counter() - begin
-    return seconds
 
 
 def by_hand(model):
@@ -96,13 +83,13 @@ def main() -> None:
         sys.exit("the benchmark model lies in ../shared/bench, beside the checkout; it is not there")
     model = sd.load(BENCH / "cluster.mdl", check_units=False)
     adaptive = sd.Adaptive(**TOLERANCES)
-    seconds = in_turn([by_hand(model), lambda: sd.simulate(model, solver=adaptive, backend="numba")])
+    seconds = in_turn([by_hand(model), lambda: sd.simulate(model, solver=adaptive, backend="numba")], REPEATS)
     hand, ours = np.median(seconds, axis=0) * 1e3
     ratio = np.median(seconds[:, 1] / seconds[:, 0])
     print(f"LSODA, rtol 1e-6: by hand {hand:.2f} ms, sd.simulate {ours:.2f} ms, ratio {ratio:.2f}")
     kernel = scalar_c(model)
     if kernel:
-        seconds = in_turn([kernel, lambda: sd.simulate(model, solver=sd.RungeKutta4(), backend="numba")])
+        seconds = in_turn([kernel, lambda: sd.simulate(model, solver=sd.RungeKutta4(), backend="numba")], REPEATS)
         bound, ours = np.median(seconds, axis=0) * 1e3
         ratio = np.median(seconds[:, 1] / seconds[:, 0])
         print(f"RK4, step 1/16: scalar C {bound:.2f} ms, sd.simulate {ours:.2f} ms, ratio {ratio:.2f}")

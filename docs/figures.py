@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import sd_cluster as sd
+from calibration.study import Study
 from sd_cluster import plot
 
 if TYPE_CHECKING:
@@ -26,24 +27,7 @@ BASE = "shared knowledge base"
 SIZE = ("shared knowledge base", "member firms", "talent pool")
 
 # Settings, one block for each behaviour.
-PAIR = {
-    "Route 128: closed firms": {
-        "talent flow": 0.1,
-        "cooperative learning": 0.1,
-        "cooperative competition": 0.1,
-        "learning atmosphere": 0.1,
-        "mutual exchange": 0.1,
-        "external learning links": 0.2,
-    },
-    "Silicon Valley: open firms": {
-        "talent flow": 0.6,
-        "cooperative learning": 0.7,
-        "cooperative competition": 0.7,
-        "learning atmosphere": 0.7,
-        "mutual exchange": 0.7,
-        "external learning links": 0.6,
-    },
-}
+PAIR = Study().pair
 CUT_OFF = {
     "external learning links": 0,
     "bridging to knowledge centres": 0,
@@ -237,7 +221,7 @@ def hsinchu() -> Figure:
     import calibration as cal
     from calibration.demo import fit_region
     from calibration.figures import draw_fit
-    from calibration.study import Study, model_lines
+    from calibration.study import model_lines
 
     study = Study()
     fit = fit_region(model(), cal.read_dataset(study.region, last=study.last_year), study, progress=False)

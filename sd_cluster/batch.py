@@ -8,7 +8,7 @@ import numpy as np
 
 from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.grid import Grid, Whole
-from sd_cluster.kernel import Floats, Kernel, settle_constants
+from sd_cluster.kernel import Floats, Kernel, points_of_time, settle_constants
 from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
 from sd_cluster.model import Horizon, Model
 from sd_cluster.moments import controls
@@ -52,22 +52,18 @@ class Batch:
         if "lanes" not in self._kept:
             inputs = apply(self.model, self.scenario.with_changes(dict.fromkeys(self.names, 0.0)))
             varied = list(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
-            lanes = compile_lanes(inputs.model, varied, self._outputs(inputs.model))
+            for name in self.outputs:
+                if inputs.model.variable(name).kind == "lookup":
+                    raise ModelError(f"'{name}' is a lookup, which has no value of its own")
+            lanes = compile_lanes(inputs.model, varied, self.outputs)
             values = {**controls(self.model, self.horizon), **inputs.values}
-            for name, slot in zip(varied, self.names, strict=True):
-                del slot
+            for name in varied:  # each run brings its own; until then the model's
                 values.pop(name, None)
             p = lanes.kernel.vector(values, inputs.tables)
             settle_constants(lanes.kernel, self.horizon.start, p)
             self._kept["lanes"] = lanes, np.array(p, dtype=float)
         found: tuple[LaneKernel, Floats] = self._kept["lanes"]
         return found
-
-    def _outputs(self, model: Model) -> tuple[str, ...]:
-        for name in self.outputs:
-            if model.variable(name).kind == "lookup":
-                raise ModelError(f"'{name}' is a lookup, which has no value of its own")
-        return self.outputs
 
     @property
     def kernel(self) -> Kernel:
@@ -104,8 +100,7 @@ class Batch:
         table = np.array(draws, dtype=float, order="C")
         path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves, grid.method)
         lanes.march(table, p, lanes.targets, *path, column, np.zeros(n), p.copy(), scratch, failed, out)
-        failed = failed[: len(draws)]
-        return failed
+        return failed[: len(draws)]
 
     def rows(self, draws: Floats, grid: Grid) -> tuple[Floats, Whole]:
         """Carry out some runs into an array of their own, shape (n_times, n_outputs, n_runs)."""
@@ -135,9 +130,7 @@ def switch_times(batch: Batch) -> list[float]:
         raise SimulationError(
             f"{batch.model.name}: a switching time cannot be computed; check the parameters"
         ) from None
-    for name in kernel.structure.tables_of_time:
-        at = int(p[kernel.slots[name]])
-        times += map(float, p[at + 1 : at + 1 + int(p[at])])
+    times += points_of_time(kernel, p)
     return sorted({time for time in times if start < time < end})
 
 

@@ -258,15 +258,11 @@ def choose_path(batch: Batch, draws: Draws, save: Any, solver: Solver | None, rt
     if isinstance(solver, Adaptive):
         return Path(None, times, ("solved run by run",))
     lanes, _ = batch.prepared()
-    moving = varied_switches(lanes.kernel.model, [_slot_name(lanes.kernel.slots, at) for at in lanes.targets])
+    moving = varied_switches(lanes.kernel.model, lanes.varied)
     if moving:
         reason = f"switching times differ between runs ({', '.join(moving)}), so they were solved run by run"
         return Path(None, times, (reason,))
     return _halve(batch, draws, times, rtol)
-
-
-def _slot_name(slots: Mapping[str, int], at: int) -> str:
-    return next(name for name, slot in slots.items() if slot == at)
 
 
 def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float) -> Path:
@@ -418,8 +414,12 @@ def _look_into(
 
 
 def _when(batch: Batch, grid: Grid, part: int, text: str) -> tuple[float, str, str]:
-    stocks = [name for name in batch.model.stocks if f"'{name}'" in text]
-    return grid.time_of_part(part), stocks[-1] if stocks else "", text
+    return grid.time_of_part(part), _stock_in(batch, text), text
+
+
+def _stock_in(batch: Batch, text: str) -> str:
+    """The last of the stocks that an error names, or nothing."""
+    return next((name for name in reversed(batch.model.stocks) if f"'{name}'" in text), "")
 
 
 def _one_by_one(
@@ -439,8 +439,7 @@ def _one_by_one(
                 values[draw] = np.column_stack([run[name] for name in batch.outputs])
             except SimulationError as error:
                 ok[draw] = False
-                stocks = [name for name in batch.model.stocks if f"'{name}'" in str(error)]
-                failures.append(Failure(draw, float("nan"), stocks[-1] if stocks else "", str(error)))
+                failures.append(Failure(draw, float("nan"), _stock_in(batch, str(error)), str(error)))
             advance(1)
     return values, tuple(failures), ok
 

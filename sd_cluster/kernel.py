@@ -222,6 +222,15 @@ def settle_constants(kernel: Kernel, t: float, p: Any) -> None:
     raise blame_start(kernel, t, t, p)
 
 
+def points_of_time(kernel: Kernel, p: Any) -> list[float]:
+    """Points of the tables that are read at Time itself: trajectories have kinks or jumps there."""
+    points: list[float] = []
+    for name in kernel.structure.tables_of_time:
+        at = int(p[kernel.slots[name]])
+        points += map(float, p[at + 1 : at + 1 + int(p[at])])
+    return points
+
+
 def blame_start(kernel: Kernel, t: float, tick: float, p: Sequence[float]) -> SimulationError:
     """The error for inputs from which a run cannot begin: names the variable."""
     culprit, reason = _culprit(kernel.trace_start(t, tick, [0.0] * len(kernel.stocks), list(map(float, p))))

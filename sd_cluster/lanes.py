@@ -351,8 +351,10 @@ class LaneKernel:
     ----------
     kernel
         The same model compiled for single runs; it gives the vector of inputs.
+    varied
+        Parameters that differ between runs.
     targets
-        Where in that vector the varied parameters lie.
+        Where in that vector they lie.
     outputs
         Variables that are saved, in order.
     march
@@ -362,6 +364,7 @@ class LaneKernel:
     """
 
     kernel: Kernel
+    varied: tuple[str, ...]
     targets: Any
     outputs: tuple[str, ...]
     march: Callable[..., None]
@@ -395,7 +398,7 @@ def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str]) -
         kernel = compile_model(model)
         targets = np.array([kernel.slots[name] for name in varied], dtype=np.int64)
         scratch = printer.keep + len(printer.kept) * WIDTH
-        kept[wanted] = LaneKernel(kernel, targets, tuple(outputs), functions["march"], scratch)
+        kept[wanted] = LaneKernel(kernel, tuple(varied), targets, tuple(outputs), functions["march"], scratch)
     return kept[wanted]
 
 

@@ -20,6 +20,7 @@ from sd_cluster.kernel import (
     blame_step,
     compile_jacobian,
     compile_model,
+    points_of_time,
     settle_constants,
 )
 from sd_cluster.model import Horizon, Model, Stock
@@ -256,7 +257,7 @@ class Simulation:
         start, end = self.horizon.start, self.horizon.end
         with _guard(self._kernel):
             times = list(self._kernel.switch_times(self._p, start, end))
-        times += _points_of_time(self._kernel, self._p)
+        times += points_of_time(self._kernel, self._p)
         kept: list[float] = []
         for time in sorted(times):
             if start + self._close < time < end - self._close and not (kept and time - kept[-1] <= self._close):
@@ -462,12 +463,3 @@ class _guard:  # noqa: N801  a context manager that reads as a word
         raise SimulationError(
             f"{self.kernel.model.name}: a switching time cannot be computed: {what}; check the parameters"
         ) from None
-
-
-def _points_of_time(kernel: Kernel, p: Any) -> list[float]:
-    """Points of the tables that are read at Time itself: trajectories have kinks or jumps there."""
-    points: list[float] = []
-    for name in kernel.structure.tables_of_time:
-        at = int(p[kernel.slots[name]])
-        points += map(float, p[at + 1 : at + 1 + int(p[at])])
-    return points
