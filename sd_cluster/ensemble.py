@@ -268,7 +268,7 @@ def choose_path(batch: Batch, draws: Draws, save: Any, solver: Solver | None, rt
 def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float) -> Path:
     """Halve the step on some of the runs until halving it once more moves nothing by more than `rtol`."""
     start, switches = batch.horizon.start, switch_times(batch)
-    pilot = draws.values[np.unique(np.linspace(0, len(draws) - 1, PILOT).astype(int))]
+    pilot = _pilot(draws.values)
     stops = np.unique([start, *times, *switches])
     step = float(np.diff(stops).max(initial=(times[-1] - start) / 64.0)) if len(stops) > 1 else 1.0
     step = min(step, max((times[-1] - start) / 8.0, 1e-12))
@@ -287,6 +287,15 @@ def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float) ->
         step, grid, coarse = step / 2.0, finer, fine
     reason = f"steps of {step:g} still leave an error above {rtol:g}, so the runs were solved one by one"
     return Path(None, times, (reason,))
+
+
+def _pilot(values: Floats) -> Floats:
+    """Rows on which a step is tried: spread over all, the same whatever the order of the rows."""
+    size = np.maximum(np.abs(values).max(axis=0), 1e-300)
+    place = (values / size * np.sqrt(np.arange(2.0, values.shape[1] + 2.0))).sum(axis=1)
+    spread = np.unique(np.linspace(0, len(values) - 1, PILOT).astype(int))
+    rows: Floats = values[np.argsort(place, kind="stable")[spread]]
+    return rows
 
 
 def _can_be_solved(batch: Batch, row: Floats) -> bool:

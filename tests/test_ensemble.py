@@ -139,6 +139,17 @@ def test_numbers_do_not_depend_on_threads_or_order(small):
     assert np.array_equal(once.values[:70], once.values[70:140]), "the same draw gives the same run in any lane"
 
 
+def test_the_step_does_not_depend_on_the_order_of_the_draws(small):
+    """The step was tried on every so-manieth row, so another order could have met another step."""
+    from sd_cluster.ensemble import PILOT, _pilot
+
+    values = np.random.default_rng(5).lognormal(sigma=2.0, size=(3000, 3))
+    first = _pilot(values)
+    assert len(first) == PILOT
+    for seed in range(3):
+        assert np.array_equal(_pilot(np.random.default_rng(seed).permutation(values)), first)
+
+
 def test_failed_runs_are_marked_and_the_rest_go_on(core):
     model, draws = core
     values = draws.values.copy()
