@@ -8,15 +8,14 @@ where they are absent. Run `python benchmarks/ensemble.py`.
 
 import ctypes
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 
 import numpy as np
+from limit import aligned, c_limit
 from timing import in_turn
 
 import sd_cluster as sd
@@ -26,27 +25,6 @@ from sd_cluster.grid import step_grid
 BENCH = Path(__file__).resolve().parents[2] / "shared" / "bench"
 RUNS, REPEATS = 192, 31
 SOBOL_RUNS = 43_008
-
-
-def c_kernel():
-    """The C limit, compiled into a temporary folder, or None with a sentence."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    if "avx512dq" not in flags:
-        print("no AVX-512 on this machine: the C limit is left out")
-        return None
-    out = tempfile.mkdtemp(prefix="bench-")
-    try:
-        subprocess.run(["sh", str(BENCH / "build.sh")], env={**os.environ, "BENCH_OUT": out}, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"the C limit could not be built ({error}): it is left out")
-        return None
-    return ctypes.CDLL(str(Path(out) / "v_inl.so")).batch
-
-
-def aligned(shape):
-    raw = np.zeros(int(np.prod(shape)) + 8)
-    edge = -raw.ctypes.data % 64 // 8
-    return raw[edge : edge + int(np.prod(shape))].reshape(shape)
 
 
 def main() -> None:
@@ -59,7 +37,7 @@ def main() -> None:
     values = np.array(list(centre.values())) * np.random.default_rng(0).uniform(0.8, 1.2, (RUNS, len(names)))
     batch = Batch(model, sd.Scenario(), model.horizon, names, model.stocks)
     begin = time.perf_counter()
-    batch.prepared()
+    batch.lanes()
     print(f"kernel of {len(names)} parameters ready in {time.perf_counter() - begin:.1f} s")
 
     years = tuple(float(year) for year in range(61))
@@ -67,7 +45,7 @@ def main() -> None:
     grids = [step_grid(model.horizon, years, solver, rows) for solver in (sd.RungeKutta4(), sd.Euler())]
     out = np.empty((61, len(model.stocks), RUNS))
     ours = [lambda grid=grid: batch.run(values, grid, out) for grid in grids]
-    limit = c_kernel()
+    limit = c_limit()
     if limit:
         table, there = aligned((len(names), RUNS)), aligned((61, len(model.stocks), RUNS))
         table[:] = values.T

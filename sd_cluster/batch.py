@@ -8,7 +8,7 @@ import numpy as np
 
 from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.grid import Grid, Whole
-from sd_cluster.kernel import Floats, Kernel, points_of_time, settle_constants
+from sd_cluster.kernel import Floats, Kernel, compile_model, points_of_time, settle_constants
 from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
 from sd_cluster.model import Horizon, Model
 from sd_cluster.moments import controls
@@ -39,8 +39,8 @@ class Batch:
     def __reduce__(self) -> tuple[type["Batch"], tuple[Any, ...]]:
         return Batch, (self.model, self.scenario, self.horizon, self.names, self.outputs)
 
-    def prepared(self) -> tuple[LaneKernel, Floats]:
-        """The compiled kernel and the vector of inputs that all runs share.
+    def settled(self) -> tuple[Kernel, tuple[str, ...], Floats]:
+        """The model compiled for single runs, the parameters that vary, and the vector of inputs that all runs share.
 
         Raises
         ------
@@ -49,26 +49,31 @@ class Batch:
         SimulationError
             If what depends on the scenario alone cannot be computed.
         """
-        if "lanes" not in self._kept:
+        if "settled" not in self._kept:
             inputs = apply(self.model, self.scenario.with_changes(dict.fromkeys(self.names, 0.0)))
-            varied = list(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
+            varied = tuple(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
             for name in self.outputs:
                 if inputs.model.variable(name).kind == "lookup":
                     raise ModelError(f"'{name}' is a lookup, which has no value of its own")
-            lanes = compile_lanes(inputs.model, varied, self.outputs)
             values = {**controls(self.model, self.horizon), **inputs.values}
             for name in varied:  # each run brings its own; until then the model's
                 values.pop(name, None)
-            p = lanes.kernel.vector(values, inputs.tables)
-            settle_constants(lanes.kernel, self.horizon.start, p)
-            self._kept["lanes"] = lanes, np.array(p, dtype=float)
-        found: tuple[LaneKernel, Floats] = self._kept["lanes"]
+            kernel = compile_model(inputs.model)
+            p = kernel.vector(values, inputs.tables)
+            settle_constants(kernel, self.horizon.start, p)
+            self._kept["settled"] = kernel, varied, np.array(p, dtype=float)
+        found: tuple[Kernel, tuple[str, ...], Floats] = self._kept["settled"]
         return found
+
+    def lanes(self, method: int = 4) -> LaneKernel:
+        """The kernel compiled for many runs by a method: 1 Euler, 4 Runge-Kutta."""
+        kernel, varied, _ = self.settled()
+        return compile_lanes(kernel.model, varied, self.outputs, method)
 
     @property
     def kernel(self) -> Kernel:
         """The same model compiled for single runs."""
-        return self.prepared()[0].kernel
+        return self.settled()[0]
 
     def run(self, draws: Floats, grid: Grid, out: Floats, column: int = 0) -> Whole:
         """Carry out some runs.
@@ -89,7 +94,7 @@ class Batch:
         failed : shape (n_runs,)
             Part of the grid by whose end a run had blown up, or -1.
         """
-        lanes, shared = self.prepared()
+        lanes, shared = self.lanes(grid.method), self.settled()[2]
         n = len(lanes.kernel.stocks)
         p = shared.copy()
         p[lanes.kernel.half_step] = grid.half_step
@@ -98,7 +103,7 @@ class Batch:
         scratch = room[edge : edge + lanes.scratch]
         failed = np.zeros(padded(len(draws)), dtype=np.int64)
         table = np.array(draws, dtype=float, order="C")
-        path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves, grid.method)
+        path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves)
         lanes.march(table, p, lanes.targets, *path, column, np.zeros(n), p.copy(), scratch, failed, out)
         return failed[: len(draws)]
 
@@ -122,8 +127,8 @@ def switch_times(batch: Batch) -> list[float]:
     SimulationError
         If a switching time cannot be computed.
     """
-    lanes, p = batch.prepared()
-    kernel, start, end = lanes.kernel, batch.horizon.start, batch.horizon.end
+    kernel, _, p = batch.settled()
+    start, end = batch.horizon.start, batch.horizon.end
     try:
         times = list(kernel.switch_times(p, start, end))
     except (ArithmeticError, ValueError):

@@ -257,8 +257,8 @@ def choose_path(batch: Batch, draws: Draws, save: Any, solver: Solver | None, rt
         return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}",))
     if isinstance(solver, Adaptive):
         return Path(None, times, ("solved run by run",))
-    lanes, _ = batch.prepared()
-    moving = varied_switches(lanes.kernel.model, lanes.varied)
+    kernel, varied, _ = batch.settled()
+    moving = varied_switches(kernel.model, varied)
     if moving:
         reason = f"switching times differ between runs ({', '.join(moving)}), so they were solved run by run"
         return Path(None, times, (reason,))

@@ -6,7 +6,6 @@ differences of runs at the same step as far as these can tell (Hairer, Norsett a
 Differential Equations I", section I.14, doi 10.1007/978-3-540-78862-1).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,8 +108,7 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
         found = jumps(printer.structure, printer.chosen, printer.live)
         found.refuse(model.name)
         source = printer.source_of_all() + _MARCH
-        helpers = {f"f_{name}": function for name, function in {**runtime.MATHS, **runtime.HELPERS}.items()}
-        functions = cache.compiled(source, {**helpers, "pi": math.pi}, _SIGNATURES, inlined={"square": square})
+        functions = cache.compiled(source, runtime.called(compiled=True), _SIGNATURES, inlined={"square": square})
         lengths = printer.gains, printer.length
         kept[asked] = ForwardKernel(source, functions["start"], functions["march"], lengths, found.notes)
     return kept[asked]

@@ -138,7 +138,7 @@ def compile_jacobian(model: Model) -> Callable[[float, float, Sequence[float], S
     """
     if "_jacobian" not in model.__dict__:
         printer = Printer(model)
-        namespace = _helpers()
+        namespace = runtime.called()
         exec(compile(printer.jacobian_source(), "<jacobian>", "exec"), namespace)
         fill, n = namespace["jacobian"], len(printer.structure.stocks)
 
@@ -152,22 +152,17 @@ def compile_jacobian(model: Model) -> Callable[[float, float, Sequence[float], S
     return found
 
 
-def _helpers() -> dict[str, Any]:
-    """What printed source calls, by name."""
-    functions = {**runtime.MATHS, **runtime.HELPERS}
-    return {"pi": math.pi, **{f"f_{name}": function for name, function in functions.items()}}
-
-
 def _compile(model: Model, backend: Backend) -> Kernel:
     printer = Printer(model)
     source = printer.source()
-    namespace = _helpers()
-    plain = dict(namespace)
+    plain = runtime.called()
     exec(compile(source + MARCHES, "<kernel>", "exec"), plain)
     extra = {**plain, "f_step_times": runtime.step_times, "f_pulse_times": runtime.pulse_times}
     extra |= {"f_train_times": runtime.train_times}
     exec(compile(printer.plain_source(), "<kernel>", "exec"), extra)
-    functions = plain if backend == "python" else cache.compiled(source + MARCHES, namespace, SIGNATURES)
+    functions = (
+        plain if backend == "python" else cache.compiled(source + MARCHES, runtime.called(compiled=True), SIGNATURES)
+    )
     settled = printer.structure
     return Kernel(
         model=model,
@@ -202,7 +197,7 @@ def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
     with suppress(ArithmeticError, ValueError):
         kernel.constants(p)
         kernel.initial(t, tick, p, y)
-        if np.isfinite(p).all() and np.isfinite(y).all():
+        if finite(p) and finite(y):
             return
     raise blame_start(kernel, t, tick, p)
 
@@ -217,9 +212,16 @@ def settle_constants(kernel: Kernel, t: float, p: Any) -> None:
     """
     with suppress(ArithmeticError, ValueError):
         kernel.constants(p)
-        if np.isfinite(p).all():
+        if finite(p):
             return
     raise blame_start(kernel, t, t, p)
+
+
+def finite(values: Any) -> bool:
+    """Whether all numbers are finite; one sum says so but where it overflows."""
+    with np.errstate(all="ignore"):
+        total = float(np.add.reduce(values, axis=None))
+    return math.isfinite(total) or bool(np.isfinite(values).all())
 
 
 def points_of_time(kernel: Kernel, p: Any) -> list[float]:
@@ -250,9 +252,9 @@ def blame(kernel: Kernel, t: float, tick: float, y: Sequence[float], p: Sequence
 
 def blame_rows(kernel: Kernel, times: Sequence[float], rows: Floats) -> SimulationError | None:
     """The error for saved rows that hold what is not a number, if they do: numba divides by zero without a word."""
-    bad = ~np.isfinite(rows)
-    if not bad.any():
+    if finite(rows):
         return None
+    bad = ~np.isfinite(rows)
     row = int(np.argmax(bad.any(axis=1)))
     names = [name for name, wrong in zip(kernel.names, bad[row], strict=True) if wrong]
     culprit = next((name for name in kernel.structure.moving if name in names), names[0])

@@ -142,18 +142,23 @@ class LanePrinter(Printer):
                 found.add(name)
         return found
 
-    def lane_source(self) -> str:
-        """Source of `lane_stage`, `lane_outputs` and `prepare`."""
+    def lane_source(self, method: int) -> str:
+        """Source of `lane_stage` for a method (1 Euler, 4 Runge-Kutta), `lane_outputs` and `prepare`."""
         settled = self.structure
         stocks = [settled.equations[name] for name in settled.stocks]
         rates = [stock.rate for stock in stocks if isinstance(stock, Stock)]
-        steps = [line for slot in range(len(rates)) for line in self._step(slot)]
-        marching = self._lanes("lane_stage(w, p, t, tick, keep, add, here, whole)", rates, steps)
+        step = self._euler if method == 1 else self._runge_kutta
+        steps = [line for slot in range(len(rates)) for line in step(slot)]
+        marching = self._lanes(f"lane_stage(w, p, t, tick, {_WEIGHTS[method]})", rates, steps)
         stores = [f"w[{self.rows + column * WIDTH} + l] = d{column}" for column in range(len(self.outputs))]
         outputs = self._lanes("lane_outputs(w, p, t, tick)", [Name(name) for name in self.outputs], stores)
         return "\n\n".join([marching, outputs, self._prepare()]) + "\n"
 
-    def _step(self, slot: int) -> list[str]:
+    def _euler(self, slot: int) -> list[str]:
+        """One stock's part of an Euler step."""
+        return [f"w[{self.stage + slot * WIDTH} + l] += here * d{slot}"]
+
+    def _runge_kutta(self, slot: int) -> list[str]:
         """One stock's part of a Runge-Kutta stage: weigh the flow in, set the next stage."""
         state, stage, total = (f"w[{at + slot * WIDTH} + l]" for at in (self.state, self.stage, self.total))
         return [
@@ -278,7 +283,7 @@ class LanePrinter(Printer):
 
 
 _MARCH = """
-def march(draws, p, targets, first_tick, starts, steps, counts, ticks, saves, method, column, y, q, w, failed, out):
+def march(draws, p, targets, first_tick, starts, steps, counts, ticks, saves, column, y, q, w, failed, out):
     runs = draws.shape[0]
     for block in range((runs + {W} - 1) // {W}):
         low = block * {W}
@@ -299,16 +304,7 @@ def march(draws, p, targets, first_tick, starts, steps, counts, ticks, saves, me
                 tick = ticks[part]
                 if not tick < 1e300:
                     tick = t
-                if method == 1:
-                    lane_stage(w, p, t, tick, 0.0, 0.0, h, 0.0)
-                else:
-                    lane_stage(w, p, t, tick, 0.0, 1.0, 0.5 * h, 0.0)
-                    lane_stage(w, p, t + 0.5 * h, tick, 1.0, 2.0, 0.5 * h, 0.0)
-                    lane_stage(w, p, t + 0.5 * h, tick, 1.0, 2.0, h, 0.0)
-                    lane_stage(w, p, t + h, tick, 1.0, 1.0, 0.0, h / 6.0)
-                lane_limit(w)
-                for j in range({n} * {W}):
-                    w[{Y} + j] = w[{Z} + j]
+{step}
             row = saves[part]
             if row >= 0:
                 t = starts[part] + counts[part] * h
@@ -322,7 +318,7 @@ def march(draws, p, targets, first_tick, starts, steps, counts, ticks, saves, me
             for l in range({W}):
                 total = 0.0
                 for k in range({n}):
-                    total += w[{Y} + k * {W} + l]
+                    total += w[{Z} + k * {W} + l]
                 if not abs(total) < 1e300 and failed[low + l] < 0:
                     failed[low + l] = part
 
@@ -330,15 +326,32 @@ def march(draws, p, targets, first_tick, starts, steps, counts, ticks, saves, me
 """Loops over blocks, parts of the horizon and steps. A part ends at a saved row or a switching time; its tick is the
 moment at which switches are judged, or not a number where each step judges them at its own start."""
 
+_STEPS = {
+    1: """\
+                lane_stage(w, p, t, tick, h)
+                lane_limit(w)""",
+    4: """\
+                lane_stage(w, p, t, tick, 0.0, 1.0, 0.5 * h, 0.0)
+                lane_stage(w, p, t + 0.5 * h, tick, 1.0, 2.0, 0.5 * h, 0.0)
+                lane_stage(w, p, t + 0.5 * h, tick, 1.0, 2.0, h, 0.0)
+                lane_stage(w, p, t + h, tick, 1.0, 1.0, 0.0, h / 6.0)
+                lane_limit(w)
+                for j in range({n} * {W}):
+                    w[{Y} + j] = w[{Z} + j]""",
+}
+"""One step of each method."""
+
+_WEIGHTS = {1: "here", 4: "keep, add, here, whole"}
+"""What a stage gets besides the clock."""
+
 _V, _I = "float64[::1]", "int64[::1]"
 _SIGNATURES = {
     "constants": f"void({_V})",
     "initial": f"void(float64, float64, {_V}, {_V})",
     "prepare": f"void({_V}, int64, {_V}, {_V})",
-    "lane_stage": f"void({_V}, {_V}, float64, float64, float64, float64, float64, float64)",
     "lane_outputs": f"void({_V}, {_V}, float64, float64)",
     "lane_limit": f"void({_V})",
-    "march": f"void(float64[:, ::1], {_V}, {_I}, float64, {_V}, {_V}, {_I}, {_V}, {_I}, int64, int64,"
+    "march": f"void(float64[:, ::1], {_V}, {_I}, float64, {_V}, {_V}, {_I}, {_V}, {_I}, int64,"
     f" {_V}, {_V}, {_V}, {_I}, float64[:, :, ::1])",
 }
 
@@ -371,7 +384,7 @@ class LaneKernel:
     scratch: int
 
 
-def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str]) -> LaneKernel:
+def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str], method: int = 4) -> LaneKernel:
     """Compile a model for many runs side by side; kept while the model lives, and cached on disk.
 
     Parameters
@@ -381,20 +394,22 @@ def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str]) -
         Parameters that differ between runs.
     outputs
         Variables to save; lookups have no value of their own.
+    method
+        1 for Euler's steps, 4 for Runge-Kutta's.
     """
     kept: dict[Any, LaneKernel] = model.__dict__.setdefault("_lanes", {})
-    wanted = (tuple(varied), tuple(outputs))
+    wanted = (tuple(varied), tuple(outputs), method)
     if wanted not in kept:
         printer = LanePrinter(model, varied, outputs)
-        lanes, n = printer.lane_source(), len(printer.structure.stocks)
-        march = _MARCH.format(W=WIDTH, O=len(outputs), n=n, Y=printer.state, Z=printer.stage, R=printer.rows)
+        lanes, n = printer.lane_source(method), len(printer.structure.stocks)
+        places = {"W": WIDTH, "O": len(outputs), "n": n, "Y": printer.state, "Z": printer.stage, "R": printer.rows}
+        march = _MARCH.format(step=_STEPS[method].format(**places), **places)
         source = "\n\n".join([printer.source(), lanes, printer.lane_limits(), march])
-        helpers: dict[str, Any] = {
-            f"f_{name}": function for name, function in {**runtime.MATHS, **runtime.HELPERS}.items()
-        }
-        helpers |= {"math": math, "np": np, "pi": math.pi}
+        helpers = runtime.called(compiled=True) | {"math": math, "np": np}
+        stage = f"void({', '.join([_V, _V, *['float64'] * (3 + _WEIGHTS[method].count(','))])})"
+        signatures = {"lane_stage": stage, **_SIGNATURES}
         inlined = {function.__name__: function for function in (l_exp, l_ln, l_above, l_square, l_cube)}
-        functions = cache.compiled(source, helpers, _SIGNATURES, inlined=inlined)
+        functions = cache.compiled(source, helpers, signatures, inlined=inlined)
         kernel = compile_model(model)
         targets = np.array([kernel.slots[name] for name in varied], dtype=np.int64)
         scratch = printer.keep + len(printer.kept) * WIDTH

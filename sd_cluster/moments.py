@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from sd_cluster.solvers import Adaptive, Solver
 
 
 def controls(model: Model, horizon: Horizon) -> dict[str, float]:
-    """Values of the control variables that are parameters."""
+    """Values of the control variables that are parameters, where they differ from the model's."""
+    if horizon == model.horizon:
+        return {}
     chosen = (horizon.start, horizon.end, horizon.step, horizon.save_every)
     names = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
     found = ((model.variable(name), value) for name, value in zip(names, chosen, strict=True))
@@ -77,6 +80,21 @@ def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[f
         if not horizon.start <= time <= horizon.end:
             raise ScenarioError(f"save time {time:g} lies outside the horizon {horizon.start:g} to {horizon.end:g}")
     return times
+
+
+def save_steps(horizon: Horizon, save: float | Sequence[float] | None) -> tuple[list[float], npt.NDArray[np.int64]]:
+    """Times at which rows are saved and the numbers of the steps they fall on; as `save_times` and `steps_of`."""
+    if save is None or isinstance(save, int | float):
+        times, rows = _regular_steps(horizon, save)
+        return list(times), rows
+    times = save_times(horizon, save)
+    return times, steps_of(times, horizon)
+
+
+@lru_cache(maxsize=64)
+def _regular_steps(horizon: Horizon, every: float | None) -> tuple[list[float], npt.NDArray[np.int64]]:
+    times = save_times(horizon, every)
+    return times, steps_of(times, horizon)
 
 
 def outside(model: Model, scenario: Scenario) -> list[str]:

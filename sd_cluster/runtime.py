@@ -7,6 +7,9 @@ fixed steps ("on if Time + TIME STEP / 2 lies past the start").
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import Call, Expression, Lookup, Name, Number, Operation
@@ -31,6 +34,26 @@ def lookup(p: Sequence[float], at: int, x: float) -> float:
         else:
             high = middle
     return p[low + n] + (p[low + n + 1] - p[low + n]) * (x - p[low]) / (p[low + 1] - p[low])
+
+
+def swift_lookup(p: Any, at: int, x: Any) -> Any:
+    """`lookup` for compiled code: places without sign need no check for counting from the end."""
+    n, one = np.uint64(p[at]), np.uint64(1)
+    low = np.uint64(at) + one
+    high = low + n - one
+    if not x > p[low]:
+        return p[low + n] if x == x else x
+    if x >= p[high]:
+        return p[high + n]
+    while high - low > np.uint64(8):
+        middle = (low + high) >> one
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    while p[low + one] <= x:
+        low += one
+    return p[low + n] + (p[low + n + one] - p[low + n]) * (x - p[low]) / (p[low + one] - p[low])
 
 
 def lookup_slope(p: Sequence[float], at: int, x: float) -> float:
@@ -169,6 +192,12 @@ MATHS: dict[str, Callable[..., float]] = {
     "tanh": math.tanh,
 }
 """Functions that go by other names in Python."""
+
+
+def called(*, compiled: bool = False) -> dict[str, Any]:
+    """What printed source calls, by the names it uses there; `compiled` for code that numba gets."""
+    functions = {**MATHS, **HELPERS, **({"lookup": swift_lookup} if compiled else {})}
+    return {"pi": math.pi, **{f"f_{name}": function for name, function in functions.items()}}
 
 
 def step_times(start: float) -> list[float]:

@@ -24,7 +24,7 @@ from sd_cluster.kernel import (
     settle_constants,
 )
 from sd_cluster.model import Horizon, Model, Stock
-from sd_cluster.moments import chosen_horizon, controls, outside, plain_changes, save_times, steps_of
+from sd_cluster.moments import chosen_horizon, controls, outside, plain_changes, save_steps, save_times, steps_of
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
@@ -111,10 +111,11 @@ class Simulation:
         self.scenario = scenario or Scenario()
         self.solver = solver or Adaptive()
         self.horizon = chosen_horizon(model, horizon, self.solver)
-        self._saves = save_times(self.horizon, save)
         self._close = _CLOSE * (self.horizon.end - self.horizon.start)
-        if not isinstance(self.solver, Adaptive):
-            self._save_rows = steps_of(self._saves, self.horizon)
+        if isinstance(self.solver, Adaptive):
+            self._saves = save_times(self.horizon, save)
+        else:
+            self._saves, self._save_rows = save_steps(self.horizon, save)
         self._backend = backend or self._choose_backend()
         self._listed = not (save is None or isinstance(save, int | float | np.number))
         self._asides: list[str] = []
@@ -200,7 +201,7 @@ class Simulation:
             self._y[slot] = state[name]
         self._breaks = self._switch_times()
         if self._times and self._times[-1] == self.time:
-            self._rows[-1] = self._row(self.time)
+            self._rows[-1][-1] = self._row(self.time)
 
     def now(self, name: str) -> float:
         """Value of a variable at this moment."""
@@ -215,10 +216,10 @@ class Simulation:
         times, rows = list(self._times), list(self._rows)
         if not times or (times[-1] < self.time and not self._listed):
             times.append(self.time)
-            rows.append(self._row(self.time))
+            rows.append(self._row(self.time)[np.newaxis])
         return Run(
             times=np.array(times),
-            values=np.array(rows),
+            values=np.concatenate(rows) if rows else np.empty((0, len(self._kernel.names))),
             names=self._kernel.names,
             units=self._kernel.units,
             scenario=self.scenario.name,
@@ -272,10 +273,10 @@ class Simulation:
 
     def _run_fixed(self, time: float) -> None:
         step = self.horizon.step
-        last = int(steps_of([time], self.horizon)[0])
         low, high = bisect_left(self._saves, self.time), bisect_right(self._saves, time)
         low += low < high and self._saves[low] in self._times[-1:]
         saves, rows = self._saves[low:high], self._save_rows[low:high]
+        last = int(rows[-1]) if saves and saves[-1] == time else int(steps_of([time], self.horizon)[0])
         kernel, n = self._kernel, len(self._y)
         out, before = kernel.matrix(len(rows)), kernel.array(2 * n + 1)
         march = kernel.euler if isinstance(self.solver, Euler) else kernel.rk4
@@ -286,18 +287,18 @@ class Simulation:
             raise blame_step(kernel, self.horizon.start, step, before, self._y, self._p) from None
         if failed >= 0:
             raise blame_step(kernel, self.horizon.start, step, before, self._y, self._p)
-        values = np.array(out, dtype=float)
-        if len(values) and (error := blame_rows(kernel, saves, values)):
+        values = np.asarray(out, dtype=float).reshape(len(saves), len(kernel.names))
+        if saves and (error := blame_rows(kernel, saves, values)):
             raise error
         self._steps_done = last
         self._times += saves
-        self._rows += list(values)
+        self._rows.append(values)
 
     def _run_adaptive(self, time: float) -> None:
         stops = [moment for moment in self._breaks if self.time < moment < time]
         if not self._times and self._saves and self._saves[0] == self.time:
             self._times.append(self.time)
-            self._rows.append(self._row(self.time))
+            self._rows.append(self._row(self.time)[np.newaxis])
         here = self.time
         for stop in [*stops, time] if time > here else []:
             if stop - here > self._close:
@@ -360,7 +361,7 @@ class Simulation:
     def _save_row(self, time: float, state: Sequence[float] | Floats) -> None:
         self._set_state(state)
         self._times.append(time)
-        self._rows.append(self._row(time))
+        self._rows.append(self._row(time)[np.newaxis])
 
     def _blame_adaptive(self, rates: "_Rates", message: str) -> SimulationError:
         unit = self.model.horizon.unit or "time"
