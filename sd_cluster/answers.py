@@ -1,8 +1,8 @@
 """Answers: what many runs of a model, a function, or an ensemble already there say of the outputs asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,46 +10,24 @@ import numpy.typing as npt
 from sd_cluster.draws import Draws
 from sd_cluster.errors import ModelError, SimulationError, near
 from sd_cluster.kernel import Floats
-from sd_cluster.measures import Course, Measure, Output, measures_of
-from sd_cluster.model import Horizon, Model, key
-from sd_cluster.scenario import Scenario
-from sd_cluster.solvers import Adaptive, Euler, RungeKutta4
+from sd_cluster.measures import Course, Measure, measures_of
+from sd_cluster.model import Model, key
+from sd_cluster.settings import Of, Settings, Sweeping
 
 if TYPE_CHECKING:
     from sd_cluster.ensemble import Ensemble
 
+__all__ = ["Answers", "Bools", "Function", "Settings", "Subject", "evaluate", "kept_blocks", "read_ensemble"]
+
 Function: TypeAlias = Callable[[Floats], npt.ArrayLike]
 """A plain function that stands for a model: rows of parameters (n_runs, n_parameters) to answers (n_runs,)."""
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
 
 Subject: TypeAlias = "Model | Function | Ensemble"
 
 LARGEST_LOSS = 0.05
 """Share of lost runs, or of lost blocks of runs, above which an analysis is refused."""
-
-
-class Settings(TypedDict, total=False):
-    """How the runs are made, as in `sweep`, and how their losses and intervals are judged.
-
-    `horizon`, `scenario`, `save`, `solver`, `rtol`, `threads`, `progress`, `store` and `client` go to `sweep`.
-    `level` (0.95) is the share an interval should hold. `tolerance` is the width of interval above which the
-    verdict is "not settled". `allow_failures` lets an analysis pass that lost more than 5 % of its runs.
-    """
-
-    horizon: Horizon | tuple[float, float] | None
-    scenario: Scenario | None
-    save: float | Sequence[float] | None
-    solver: Euler | RungeKutta4 | Adaptive | None
-    rtol: float
-    threads: int | None
-    progress: bool
-    store: Any
-    client: Any
-    level: float
-    tolerance: float
-    allow_failures: bool
-
-
-_OF_ANALYSIS = {"level", "tolerance", "allow_failures"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +37,13 @@ class Answers:
     Attributes
     ----------
     values : shape (n_runs, n_times, n_outputs)
-        A number a run counts as one time.
+        NaN where an output has no place at a time, see `places`.
     times : shape (n_times,)
-        NaN alone where outputs are numbers.
+        The saved times if any output is a course, then NaN if any is a number a run.
     outputs
         Names of the outputs.
+    courses
+        For each output whether it is a course over time.
     ok : shape (n_runs,), bool
         Whether the run came to its end and every output has an answer.
     reasons
@@ -75,7 +55,8 @@ class Answers:
     values: Floats
     times: Floats
     outputs: tuple[str, ...]
-    ok: npt.NDArray[np.bool_]
+    courses: tuple[bool, ...]
+    ok: Bools
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -84,26 +65,14 @@ class Answers:
         """Number of runs without an answer."""
         return int((~self.ok).sum())
 
-
-def check_settings(settings: Settings) -> None:
-    """Refuse settings that there are not, naming the nearest one.
-
-    Raises
-    ------
-    TypeError
-        As Python does for an unknown keyword.
-    """
-    for name in settings:
-        if name not in Settings.__annotations__:
-            raise TypeError(f"no setting '{name}'{near(name, Settings.__annotations__)}")
-    level = settings.get("level", 0.95)
-    if not 0.0 < level < 1.0:
-        raise ModelError(f"level={level:g} should lie between 0 and 1, as 0.95 does")
+    @property
+    def places(self) -> Bools:
+        """Where outputs have answers, shape (n_times, n_outputs): courses at saved times, numbers at the time NaN."""
+        places: Bools = np.isfinite(self.times)[:, None] == np.array(self.courses)
+        return places
 
 
-def evaluate(
-    subject: Subject, draws: Draws, of: Output | Sequence[Output] | None, settings: Settings | None = None
-) -> Answers:
+def evaluate(subject: Subject, draws: Draws, of: Of, settings: Mapping[str, Any] | None = None) -> Answers:
     """Run a subject at draws and read the outputs.
 
     Parameters
@@ -124,7 +93,7 @@ def evaluate(
     settings = settings or {}
     if isinstance(subject, Model):
         measures = measures_of(() if of is None else of)
-        sweeping: dict[str, Any] = {name: value for name, value in settings.items() if name not in _OF_ANALYSIS}
+        sweeping: dict[str, Any] = {name: value for name, value in settings.items() if name in Sweeping.__annotations__}
         return read_ensemble(_sweep(subject, draws, outputs=_wanted(subject, measures), **sweeping), measures)
     if callable(subject):
         return _call(subject, draws, of)
@@ -134,50 +103,62 @@ def evaluate(
 
 
 def read_ensemble(ensemble: "Ensemble", measures: Sequence[Measure]) -> Answers:
-    """Read measures off runs that are there already.
+    """Read measures off runs that are there already, those of a store chunk by chunk.
 
     Raises
     ------
     ModelError
         If the ensemble has not saved a variable that is asked for.
     """
-    times = np.asarray(ensemble.times, dtype=float)
-    over_time = measures[0].over_time
-    ok = np.array(ensemble.ok, dtype=bool)
-    reasons = tuple(f"draw {one.draw}: {one.text}" for one in ensemble.failures[:3])
-    folded = {key(name): name for name in ensemble.names}
-    units = dict(zip(ensemble.names, ensemble.units, strict=True))
-    whole = [key(one.variable) if isinstance(one, Course) else "" for one in measures]
-    if whole == list(folded):
+    saved = np.asarray(ensemble.times, dtype=float)
+    courses = tuple(one.over_time for one in measures)
+    times = np.concatenate([saved if any(courses) else [], [] if all(courses) else [np.nan]])
+    asked = [key(one.variable) if isinstance(one, Course) else "" for one in measures]
+    if asked == [key(name) for name in ensemble.names] and isinstance(ensemble.values, np.ndarray):
         values = ensemble.values
     else:
-        parts = [_read(one, times, ensemble, folded, units) for one in measures]
-        shape = (len(ok), len(times) if over_time else 1)
-        table = np.stack([part.reshape(shape).T for part in parts], axis=1)
-        values = table.transpose(2, 0, 1)
-        answered: npt.NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-        for column, one in enumerate(measures):
-            if without := int((ok & ~answered[:, column]).sum()):
-                told = f"{without} {'run has' if without == 1 else 'runs have'} no '{one.label}'"
-                hint = "; say what they count as by otherwise=" if hasattr(one, "otherwise") else ""
-                reasons += (told + hint,)
-        ok = ok & answered.all(axis=1)
-    return Answers(
-        values, times if over_time else np.array([np.nan]), tuple(one.label for one in measures), ok, reasons,
-        tuple(ensemble.notes),
-    )  # fmt: skip
+        values = _gathered(ensemble, measures, saved, len(times))
+    ok = np.array(ensemble.ok, dtype=bool)
+    reasons = [f"draw {one.draw}: {one.text}" for one in ensemble.failures[:3]]
+    answered = ok.copy()
+    for column, one in enumerate(measures):
+        part = values[:, : len(saved), column] if one.over_time else values[:, -1:, column]
+        has = np.asarray(np.isfinite(part).all(axis=1))
+        if without := int((ok & ~has).sum()):
+            told = f"{without} {'run has' if without == 1 else 'runs have'} no '{one.label}'"
+            hint = "; say what they count as by otherwise=" if hasattr(one, "otherwise") else ""
+            reasons.append(told + hint)
+        answered &= has
+    labels = tuple(one.label for one in measures)
+    return Answers(values, times, labels, courses, answered, tuple(reasons), tuple(ensemble.notes))
 
 
-def _read(
-    measure: Measure, times: Floats, ensemble: "Ensemble", folded: Mapping[str, str], units: Mapping[str, str]
-) -> Floats:
-    columns = {}
-    for name in measure.variables or ensemble.names:
-        if key(name) not in folded:
-            raise ModelError(f"the runs have not saved '{name}'{near(name, ensemble.names)}")
-        columns[name] = ensemble[folded[key(name)]]
-    told = {name: units[folded[key(name)]] for name in columns}
-    return np.asarray(measure.read(times, columns, told), dtype=float)
+def _gathered(ensemble: "Ensemble", measures: Sequence[Measure], saved: Floats, n_times: int) -> Floats:
+    """Answers of all measures, shape (n_runs, n_times, n_outputs), the runs of one side by side in memory."""
+    folded = {key(name): column for column, name in enumerate(ensemble.names)}
+    reads = [{name: _column(name, folded, ensemble) for name in one.variables or ensemble.names} for one in measures]
+    table = np.full((n_times, len(measures), len(ensemble)), np.nan)
+    for low, rows in _chunks(ensemble.values):
+        for number, (one, variables) in enumerate(zip(measures, reads, strict=True)):
+            columns = {name: rows[:, :, column] for name, column in variables.items()}
+            units = {name: ensemble.units[column] for name, column in variables.items()}
+            answers = np.asarray(one.read(saved, columns, units), dtype=float)
+            times = slice(len(saved)) if one.over_time else slice(n_times - 1, n_times)
+            table[times, number, low : low + len(rows)] = answers.T
+    return table.transpose(2, 0, 1)
+
+
+def _chunks(values: Any) -> Iterator[tuple[int, Floats]]:
+    """Runs chunk by chunk, each with the number of its first: those of an array in memory all at once."""
+    size = len(values) if isinstance(values, np.ndarray) else values.chunks[0]
+    for low in range(0, values.shape[0], size):
+        yield low, np.asarray(values[low : low + size])
+
+
+def _column(name: str, folded: dict[str, int], ensemble: "Ensemble") -> int:
+    if key(name) not in folded:
+        raise ModelError(f"the runs have not saved '{name}'{near(name, ensemble.names)}")
+    return folded[key(name)]
 
 
 def _wanted(model: Model, measures: Sequence[Measure]) -> tuple[str, ...]:
@@ -205,12 +186,12 @@ def _call(function: Function, draws: Draws, of: Any) -> Answers:
         raise ModelError(f"the function gives {count} outputs, but {len(names)} are named")
     ok = np.isfinite(values).all(axis=1)
     reasons = () if ok.all() else (f"the function gave no finite number at row {int(np.argmin(ok))}",)
-    return Answers(values[:, None, :], np.array([np.nan]), names, ok, reasons)
+    return Answers(values[:, None, :], np.array([np.nan]), names, (False,) * count, ok, reasons)
 
 
 def kept_blocks(
-    answers: Answers, size: int, what: str, settings: Settings
-) -> tuple[Floats, npt.NDArray[np.bool_], tuple[str, ...]]:
+    answers: Answers, size: int, what: str, *, allow_failures: bool
+) -> tuple[Floats, Bools, tuple[str, ...]]:
     """Set answers out in the blocks of a design, and leave out blocks that a lost run makes useless.
 
     Parameters
@@ -220,12 +201,13 @@ def kept_blocks(
         Runs in a block, which lie side by side.
     what
         The blocks in words, in the plural.
-    settings
-        Of which `allow_failures` counts.
+    allow_failures
+        Whether any number may be lost.
 
     Returns
     -------
-    values : shape (n_kept, size, n_times * n_outputs)
+    values : shape (n_kept, size, n_columns)
+        A column for each of `answers.places`, times first.
     kept : shape (n_blocks,)
     notes
 
@@ -235,8 +217,10 @@ def kept_blocks(
         If more than 5 % of the blocks are lost and that is not allowed, or fewer than two are left.
     """
     n_blocks = len(answers.values) // size
-    kept: npt.NDArray[np.bool_] = np.asarray(answers.ok.reshape(n_blocks, size).all(axis=1))
+    kept: Bools = np.asarray(answers.ok.reshape(n_blocks, size).all(axis=1))
     columns = np.moveaxis(answers.values, 0, -1).reshape(-1, n_blocks, size)
+    if not answers.places.all():
+        columns = columns[answers.places.ravel()]
     if kept.all():
         return np.moveaxis(columns, 0, -1), kept, ()
     gone = n_blocks - int(kept.sum())
@@ -249,7 +233,7 @@ def kept_blocks(
     why = f": {'; '.join(answers.reasons)}" if answers.reasons else ""
     if kept.sum() < 2:
         raise SimulationError(f"{told}{why}; nothing is left to analyse")
-    if gone > LARGEST_LOSS * n_blocks and not settings.get("allow_failures", False):
+    if gone > LARGEST_LOSS * n_blocks and not allow_failures:
         raise SimulationError(
             f"{told}{why}. What is left would answer for another space than the one asked about: "
             "narrow the ranges, or pass allow_failures=True and read the result as of the runs that went through"

@@ -1,7 +1,7 @@
 """Designs: where in the unit box the methods of sensitivity analysis want a model run.
 
-Morris and FAST points come from SALib. The radial design of Sobol's method is laid from SciPy's Sobol points as
-SALib lays it, bit for bit, without its loops in Python.
+Morris and FAST points come from SALib. The radial design of Sobol's method is laid from Sobol points as SALib
+lays it, bit for bit, without its loops in Python.
 """
 
 from dataclasses import dataclass

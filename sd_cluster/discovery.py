@@ -9,25 +9,26 @@ among many boxes flatters the one it finds.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from sd_cluster.answers import Answers, Function, Settings, check_settings, evaluate, kept_blocks, read_ensemble
-from sd_cluster.errors import ModelError, ScenarioError
+from sd_cluster.analysis import sampled, seed_of
+from sd_cluster.answers import Subject, kept_blocks
+from sd_cluster.errors import ModelError
 from sd_cluster.kernel import Floats
-from sd_cluster.measures import Condition, measures_of
+from sd_cluster.measures import Condition
 from sd_cluster.model import Model
+from sd_cluster.settings import Sampling, with_settings
 from sd_cluster.space import Space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from sd_cluster.ensemble import Ensemble
 
 Bools = npt.NDArray[np.bool_]
 Limits = Mapping[str, tuple[float, float]]
@@ -150,8 +151,9 @@ class Box:
         )
 
 
+@with_settings(Sampling)
 def discover(
-    subject: Model | Function | Ensemble,
+    subject: Subject,
     space: Space | None = None,
     *,
     success: Condition,
@@ -159,8 +161,7 @@ def discover(
     method: Literal["prim", "cart"] = "prim",
     density: float | None = None,
     samples: int = 1024,
-    seed: int = 0,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Sampling],
 ) -> Box:
     """Find the box of parameters in which something happens.
 
@@ -181,8 +182,8 @@ def discover(
     density
         Smallest share of runs in the box in which it should happen; among such boxes the one that holds most cases
         is taken. Where not given, the box with the best balance (harmonic mean) of density and coverage.
-    samples, seed
-        Runs, laid as a Latin hypercube, and the seed of all chance.
+    samples
+        Runs, laid as a Latin hypercube.
     settings
         See `Settings`.
 
@@ -194,61 +195,77 @@ def discover(
     Raises
     ------
     ModelError
-        If a name is unknown, or it happens in all runs or in none.
+        If a name is unknown, it happens in all runs or in none, or the extra `discovery` is not installed.
     SimulationError
         If more than 5 % of the runs failed, without `allow_failures`.
     """
-    check_settings(settings)
-    if method not in ("prim", "cart"):
+    if method not in _FINDERS:
         raise ModelError(f"no method '{method}'; there are 'prim' and 'cart'")
     if not isinstance(success, Condition):
         raise ModelError(
             "say what should happen by a measure and a level, as in success=sd.Final('member firms') > 100"
         )
-    names, draws, answers = _runs(subject, space, success, samples, seed, settings)
-    values, kept, lost = kept_blocks(answers, 1, "runs", settings)
-    x, happened = draws[kept], success.holds(values[:, 0, 0]) > 0.5
-    told = event or str(success)
-    count = int(happened.sum())
-    if count in (0, len(happened)):
-        often = "in no run" if count == 0 else "in every run"
-        raise ModelError(
-            f"{told} happens {often} of {len(happened)}, so nothing marks it off; move the level or the space"
-        )
-    find = _prim if method == "prim" else _cart
-    limits, chances = find(x, happened, names, density, seed)
-    tried = _tried(find, x, happened, names, density, seed)
-    there = _inside(x, names, limits)
+    if find_spec(_NEEDS[method]) is None:
+        raise ModelError(f"method '{method}' needs {_NEEDS[method]}; pip install 'sd-cluster[discovery]'")
+    told, seed = event or str(success), seed_of(settings)
+    cases, notes = _cases(subject, space, success, told, samples, settings)
+    limits = _FINDERS[method](cases, density, seed)
+    there = cases.inside(limits)
     return Box(
         method=method.upper(),
         event=told,
         limits=limits,
-        chances=chances,
-        density=float(happened[there].mean()),
-        coverage=float(happened[there].sum() / count),
+        chances=_chances(cases, limits),
+        density=float(cases.happened[there].mean()),
+        coverage=float(cases.happened[there].sum() / cases.happened.sum()),
         mass=float(there.mean()),
-        base_rate=count / len(happened),
-        tried=tried,
-        ranges=space.ranges if space else dict(zip(names, zip(x.min(axis=0), x.max(axis=0), strict=True), strict=True)),
-        parameters=names,
-        draws=x,
-        happened=happened,
-        notes=(*answers.notes, *lost),
+        base_rate=float(cases.happened.mean()),
+        tried=_tried(method, cases, density, seed),
+        ranges=space.ranges if space else cases.ranges,
+        parameters=cases.names,
+        draws=cases.x,
+        happened=cases.happened,
+        notes=notes,
     )
 
 
-def _runs(
-    subject: Any, space: Space | None, success: Condition, samples: int, seed: int, settings: Settings
-) -> tuple[tuple[str, ...], Floats, Answers]:
-    if isinstance(subject, Model) or callable(subject):
-        if space is None:
-            raise ScenarioError("say over which space, as in Space({'initial trust': (0.05, 0.6)})")
-        draws = space.sample(samples, method="lhs" if space.table is None else None, seed=seed)
-        of = success.measure if isinstance(subject, Model) else success.measure.label
-        return draws.names, draws.values, evaluate(subject, draws, of, settings)
-    if space is not None:
-        raise ScenarioError("an ensemble brings its own draws; leave the space out")
-    return subject.draws.names, subject.draws.values, read_ensemble(subject, measures_of(success.measure))
+@dataclass(frozen=True, eq=False)
+class _Cases:
+    """The runs that are searched: parameters `x` (n_runs, n_names), and whether it happened (n_runs,)."""
+
+    names: tuple[str, ...]
+    x: Floats
+    happened: Bools
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Low and high met, by parameter."""
+        return dict(zip(self.names, zip(self.x.min(axis=0), self.x.max(axis=0), strict=True), strict=True))
+
+    def inside(self, limits: Limits) -> Bools:
+        """Which runs lie in a box."""
+        return _inside(self.x, self.names, limits)
+
+    def part(self, rows: Any) -> _Cases:
+        """Some of the runs."""
+        return _Cases(self.names, self.x[rows], self.happened[rows])
+
+
+def _cases(
+    subject: Subject, space: Space | None, success: Condition, told: str, samples: int, settings: Sampling
+) -> tuple[_Cases, tuple[str, ...]]:
+    """Run or take the sample and say where it happened; with notes on the runs."""
+    runs = isinstance(subject, Model) or not callable(subject)
+    of = success.measure if runs else success.measure.label
+    draws, answers = sampled(subject, space, of, samples, settings)
+    values, kept, lost = kept_blocks(answers, 1, "runs", allow_failures=settings.get("allow_failures", False))
+    happened = success.holds(values[:, 0, 0]) > 0.5
+    if happened.all() or not happened.any():
+        often = "in every run" if happened.all() else "in no run"
+        raise ModelError(
+            f"{told} happens {often} of {len(happened)}, so nothing marks it off; move the level or the space"
+        )
+    return _Cases(draws.names, draws.values[kept], happened), (*answers.notes, *lost)
 
 
 def _inside(draws: Floats, names: Sequence[str], limits: Limits) -> Bools:
@@ -259,20 +276,19 @@ def _inside(draws: Floats, names: Sequence[str], limits: Limits) -> Bools:
     return there
 
 
-def _better(happened: Bools, there: Bools, wanted: float | None) -> tuple[float, float]:
+def _better(cases: _Cases, limits: Limits, wanted: float | None) -> tuple[float, float]:
     """How good a box is, as something to compare: enough density first if that is wanted, then the aim."""
-    cases = int(happened[there].sum())
-    if not cases:
+    there = cases.inside(limits)
+    caught = int(cases.happened[there].sum())
+    if not caught:
         return (-1.0, -1.0)
-    density, coverage = cases / int(there.sum()), cases / int(happened.sum())
+    density, coverage = caught / int(there.sum()), caught / int(cases.happened.sum())
     if wanted is None:
         return (0.0, 2.0 * density * coverage / (density + coverage))
     return (1.0, coverage) if density >= wanted else (0.0, density)
 
 
-def _prim(
-    x: Floats, happened: Bools, names: tuple[str, ...], wanted: float | None, seed: int
-) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+def _prim(cases: _Cases, wanted: float | None, seed: int) -> dict[str, tuple[float, float]]:
     """Peel with the EMA workbench, take the best box on the way, open the sides that chance would do as well."""
     import pandas as pd
 
@@ -280,29 +296,24 @@ def _prim(
         warnings.simplefilter("ignore")
         from ema_workbench.analysis import prim as ema
 
-        table = pd.DataFrame(x, columns=list(names))
-        search = ema.Prim(table, happened.astype(int), threshold=0.0, peel_alpha=0.05, mass_min=0.05)
-        path = search.find_box()
-        steps: list[Any] = list(path.box_lims)
-        whole = steps[0]
-        boxes = [_opened(one, whole, names) for one in steps]
-        scores = [_better(happened, _inside(x, names, limits), wanted) for limits in boxes]
-        best = max(range(len(boxes)), key=lambda number: (*scores[number], -len(boxes[number])))
-    return _ordered(x, happened, names, _without_chance(x, happened, names, boxes[best]))
+        table = pd.DataFrame(cases.x, columns=list(cases.names))
+        search = ema.Prim(table, cases.happened.astype(int), threshold=0.0, peel_alpha=0.05, mass_min=0.05)
+        steps: list[Any] = list(search.find_box().box_lims)
+        boxes = [_opened(one, steps[0], cases.names) for one in steps]
+    best = max(boxes, key=lambda limits: (*_better(cases, limits, wanted), -len(limits)))
+    return _ordered(cases, _without_chance(cases, best))
 
 
-def _without_chance(
-    x: Floats, happened: Bools, names: tuple[str, ...], limits: Limits
-) -> dict[str, tuple[float, float]]:
+def _without_chance(cases: _Cases, limits: Limits) -> dict[str, tuple[float, float]]:
     """Open, one after the other and the idlest first, the sides that chance would do as well."""
     left = dict(limits)
     while left:
-        sides = []
-        for name, (low, high) in left.items():
-            for opened in ((-np.inf, high), (low, np.inf)):
-                if opened != (low, high):
-                    rest = {**left, name: opened}
-                    sides.append((_chance(x, happened, names, left, rest), name, opened))
+        sides = [
+            (_chance(cases, left, {**left, name: opened}), name, opened)
+            for name, (low, high) in left.items()
+            for opened in ((-np.inf, high), (low, np.inf))
+            if opened != (low, high)
+        ]
         chance, name, opened = max(sides)
         if chance < CHANCE:
             break
@@ -324,72 +335,73 @@ def _opened(box: Any, whole: Any, names: tuple[str, ...]) -> dict[str, tuple[flo
     return limits
 
 
-def _cart(
-    x: Floats, happened: Bools, names: tuple[str, ...], wanted: float | None, seed: int
-) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+def _cart(cases: _Cases, wanted: float | None, seed: int) -> dict[str, tuple[float, float]]:
     """Grow a small tree with scikit-learn and take the leaf, or the branch above leaves, that is best."""
     from sklearn.tree import DecisionTreeClassifier
 
-    least = max(10, len(x) // 20)
+    least = max(10, len(cases.x) // 20)
     tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=least, random_state=seed)
-    grown: Any = tree.fit(x, happened).tree_
-    best: tuple[tuple[float, float], int] = (_better(happened, np.ones(len(x), dtype=bool), wanted), 0)
-    found: dict[str, tuple[float, float]] = {}
+    grown: Any = tree.fit(cases.x, cases.happened).tree_
+    boxes: list[dict[str, tuple[float, float]]] = []
     waiting: list[tuple[int, dict[str, tuple[float, float]]]] = [(0, {})]
     while waiting:
         node, limits = waiting.pop()
-        merit = (_better(happened, _inside(x, names, limits), wanted), -len(limits))
-        if merit > best:
-            best, found = merit, limits
+        boxes.append(limits)
         if grown.children_left[node] >= 0:
-            name, at = names[grown.feature[node]], float(grown.threshold[node])
+            name, at = cases.names[grown.feature[node]], float(grown.threshold[node])
             low, high = limits.get(name, (-np.inf, np.inf))
             waiting.append((int(grown.children_left[node]), {**limits, name: (low, at)}))
             waiting.append((int(grown.children_right[node]), {**limits, name: (np.nextafter(at, np.inf), high)}))
-    return _ordered(x, happened, names, found)
+    best = max(boxes, key=lambda limits: (_better(cases, limits, wanted), -len(limits)))
+    return _ordered(cases, best)
 
 
-def _ordered(
-    x: Floats, happened: Bools, names: tuple[str, ...], limits: Limits
-) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+_FINDERS: dict[str, Callable[[_Cases, float | None, int], dict[str, tuple[float, float]]]] = {
+    "prim": _prim,
+    "cart": _cart,
+}
+_NEEDS = {"prim": "ema_workbench", "cart": "sklearn"}
+
+
+def _without(limits: Limits, name: str) -> dict[str, tuple[float, float]]:
+    return {other: ends for other, ends in limits.items() if other != name}
+
+
+def _ordered(cases: _Cases, limits: Limits) -> dict[str, tuple[float, float]]:
     """Limits with the ones that matter most first: those without which the box would thin out most."""
-
-    def without(name: str) -> float:
-        rest = {other: ends for other, ends in limits.items() if other != name}
-        return float(happened[_inside(x, names, rest)].mean())
-
-    order = sorted(limits, key=without)
-    chances = {}
-    for name in order:
-        chances[name] = _chance(x, happened, names, limits, {other: limits[other] for other in order if other != name})
-    return {name: limits[name] for name in order}, chances
+    thinned = {name: float(cases.happened[cases.inside(_without(limits, name))].mean()) for name in limits}
+    return {name: limits[name] for name in sorted(limits, key=thinned.__getitem__)}
 
 
-def _chance(x: Floats, happened: Bools, names: tuple[str, ...], limits: Limits, wider: Limits) -> float:
+def _chances(cases: _Cases, limits: Limits) -> dict[str, float]:
+    """Of each limit, the chance that a parameter without any part in it would look as good."""
+    return {name: _chance(cases, limits, _without(limits, name)) for name in limits}
+
+
+def _chance(cases: _Cases, limits: Limits, wider: Limits) -> float:
     """Chance of as many cases in a box as there are, if it were a random part of a wider one (Bryant and Lempert)."""
     from scipy.stats import binomtest
 
-    there, rest = _inside(x, names, limits), _inside(x, names, wider)
+    there = cases.inside(limits)
     if not there.any():
         return 1.0
-    rate = float(happened[rest].mean())
-    return float(binomtest(int(happened[there].sum()), int(there.sum()), rate, alternative="greater").pvalue)
+    rate = float(cases.happened[cases.inside(wider)].mean())
+    found = binomtest(int(cases.happened[there].sum()), int(there.sum()), rate, alternative="greater")
+    return float(found.pvalue)
 
 
-def _tried(
-    find: Any, x: Floats, happened: Bools, names: tuple[str, ...], wanted: float | None, seed: int
-) -> tuple[float, float]:
+def _tried(method: str, cases: _Cases, wanted: float | None, seed: int) -> tuple[float, float]:
     """Density and coverage, on one half of the runs, of a box found on the other half."""
-    order = np.random.default_rng([seed, 2]).permutation(len(x))
-    here, there = order[: len(x) // 2], order[len(x) // 2 :]
-    if min(happened[here].sum(), happened[there].sum(), (~happened[here]).sum()) < 10:
+    order = np.random.default_rng([seed, 2]).permutation(len(cases.x))
+    here, there = cases.part(order[: len(order) // 2]), cases.part(order[len(order) // 2 :])
+    counts = [half.happened.sum() for half in (here, there)] + [(~here.happened).sum()]
+    if min(counts) < 10:
         return (float("nan"), float("nan"))
-    limits, _ = find(x[here], happened[here], names, wanted, seed)
-    caught = _inside(x[there], names, limits)
-    if not caught.any():
+    inside = there.inside(_FINDERS[method](here, wanted, seed))
+    if not inside.any():
         return (0.0, 0.0)
-    cases = float(happened[there][caught].sum())
-    return cases / float(caught.sum()), cases / float(happened[there].sum())
+    caught = float(there.happened[inside].sum())
+    return caught / float(inside.sum()), caught / float(there.happened.sum())
 
 
 def _limit(name: str, low: float, high: float) -> str:

@@ -19,6 +19,9 @@ Ints: TypeAlias = npt.NDArray[np.intp]
 Estimate: TypeAlias = tuple[Floats, Floats]
 """An index and its standard error, each of shape (n_parameters, n_columns) or with a leading axis more for pairs."""
 
+AT_ONCE = 1 << 18
+"""Numbers that a thread works on at a time: few enough to stay near the processor, enough to keep Python out."""
+
 
 def picks(n: int, resamples: int, random: np.random.Generator) -> Ints:
     """Which of `n` blocks each resample takes, shape (n, resamples): with replacement, as SALib draws them."""
@@ -75,39 +78,48 @@ def sobol(values: Floats, picked: Ints, *, second_order: bool = False) -> SobolE
     picked : shape (n_blocks, n_resamples)
         From `picks`.
     """
-    size, n_columns = values.shape[1:]
+    n, size, n_columns = values.shape
     d = (size - 2) // (2 if second_order else 1)
     weights = weights_of(picked)
     first, total = _blank((d, n_columns)), _blank((d, n_columns))
     second = _blank((d, d, n_columns)) if second_order else None
     upper = np.triu_indices(d, 1)
+    columns = np.moveaxis(values, -1, 0)
+    wide = max(1, AT_ONCE // (n * size))
 
-    def one(column: int) -> None:
-        block = np.ascontiguousarray(values[:, :, column])
-        centre = block.mean()
-        corner, mixed = block[:, :1], block[:, 1 : d + 1]
-        a, b = corner - centre, block[:, -1:] - centre
-        parts = np.empty((len(block), 2 * d + 2))
-        step = parts[:, d : 2 * d]
-        np.subtract(mixed, corner, out=step)
-        np.multiply(step, b, out=parts[:, :d])
-        np.multiply(step, step, out=step)
-        parts[:, -2:-1], parts[:, -1:] = 0.5 * (a + b), 0.5 * (a * a + b * b)
-        rows = weights @ parts
-        variance = rows[:, -1:] - rows[:, -2:-1] ** 2
+    def some(low: int) -> None:
+        part = slice(low * wide, (low + 1) * wide)
+        runs = np.ascontiguousarray(columns[part])
+        centre = runs.mean(axis=(1, 2), keepdims=True)
+        corner, mixed = runs[:, :, :1], runs[:, :, 1 : d + 1]
+        a, b = corner - centre, runs[:, :, -1:] - centre
+        products = np.empty((len(runs), n, 2 * d + 2))
+        steps = products[:, :, d : 2 * d]
+        np.subtract(mixed, corner, out=steps)
+        np.multiply(steps, b, out=products[:, :, :d])
+        np.multiply(steps, steps, out=steps)
+        products[:, :, -2:-1], products[:, :, -1:] = 0.5 * (a + b), 0.5 * (a * a + b * b)
+        means = np.matmul(weights, products).swapaxes(0, 1)
+        variance = means[:, :, -1:] - means[:, :, -2:-1] ** 2
         variance[variance <= 0.0] = np.nan
-        own = rows[:, :d] / variance
-        first[0][:, column], first[1][:, column] = _estimate(own)
-        total[0][:, column], total[1][:, column] = _estimate(rows[:, d : 2 * d] / (2.0 * variance))
+        own = means[:, :, :d] / variance
+        _put(first, part, own)
+        _put(total, part, means[:, :, d : 2 * d] / (2.0 * variance))
         if second is not None:
-            crossed, mixed = block[:, d + 1 : -1] - centre, mixed - centre
-            pairs = np.concatenate([crossed[:, j : j + 1] * mixed[:, j + 1 :] for j in range(d)], axis=1)
-            both = (weights @ (pairs - a * b)) / variance - own[:, upper[0]] - own[:, upper[1]]
-            for part, found in zip(second, _estimate(both), strict=True):
-                part[upper[0], upper[1], column] = part[upper[1], upper[0], column] = found
+            crossed, mixed = runs[:, :, d + 1 : -1] - centre, mixed - centre
+            pairs = np.concatenate([crossed[:, :, j : j + 1] * mixed[:, :, j + 1 :] for j in range(d)], axis=2)
+            both = np.matmul(weights, pairs - a * b).swapaxes(0, 1) / variance
+            for table, found in zip(second, _estimate(both - own[..., upper[0]] - own[..., upper[1]]), strict=True):
+                table[upper[0], upper[1], part] = table[upper[1], upper[0], part] = found.T
 
-    side_by_side(one, n_columns)
+    side_by_side(some, -(-n_columns // wide))
     return SobolEstimates(first, total, second)
+
+
+def _put(tables: Estimate, part: slice, values: Floats) -> None:
+    """Enter some columns' indices, shape (1 + n_resamples, n_columns, n_parameters), the sample's own first."""
+    for table, found in zip(tables, _estimate(values), strict=True):
+        table[:, part] = found.T
 
 
 def _blank(shape: tuple[int, ...]) -> Estimate:
@@ -238,6 +250,7 @@ def pawn(x: Floats, y: Floats, slices: int = 10) -> tuple[Floats, Floats]:
     return median, largest
 
 
+@np.errstate(invalid="ignore", divide="ignore")
 def dgsm(values: Floats, steps: Floats, picked: Ints) -> dict[str, Estimate]:
     """Mean squared derivative per unit of the box, and the bound it sets on the total index.
 
@@ -340,6 +353,7 @@ def prcc_test(found: Floats, n_runs: int) -> Floats:
     return chance
 
 
+@np.errstate(invalid="ignore", divide="ignore")
 def shapley(gains: Floats, picked: Ints) -> dict[str, Estimate]:
     """Shapley effects as shares of the variance, from each permutation's own gains; they add up to one.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sd_cluster.errors import ModelError, near
 from sd_cluster.kernel import Floats
@@ -50,7 +51,7 @@ class Indices:
     parameters, outputs
         Names, in the order of the arrays.
     times : shape (n_times,)
-        NaN alone where outputs are numbers rather than courses.
+        Of outputs that are courses, then NaN if any output is a number: there its values stand, and nowhere else.
     values, low, high
         By kind (`first`, `total`, ...), each of shape (n_parameters, n_outputs, n_times); the second order has
         (n_parameters, n_parameters, n_outputs, n_times) with NaN on the diagonal. NaN where an output does not
@@ -67,6 +68,8 @@ class Indices:
         Width of interval above which the verdict is "not settled".
     notes
         What a reader should know, such as outputs that do not vary.
+    numbers
+        Outputs that are one number a run rather than a course over time.
     """
 
     method: str
@@ -85,6 +88,7 @@ class Indices:
     tolerance: float = 0.1
     scaled: bool = False
     notes: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("values", "low", "high"):
@@ -109,8 +113,27 @@ class Indices:
 
     @property
     def over_time(self) -> bool:
-        """Whether outputs are courses over time."""
+        """Whether all outputs are courses over time."""
         return bool(np.isfinite(self.times).all())
+
+    def only(self, output: str) -> Indices:
+        """The same for one output alone, over its own times.
+
+        Raises
+        ------
+        ModelError
+            If it was not analysed.
+        """
+        number, _ = self._which(output, None)
+        times = self._own(number)
+
+        def cut(tables: Mapping[str, Floats]) -> dict[str, Floats]:
+            return {kind: table[..., number, times][..., None, :] for kind, table in tables.items()}
+
+        return replace(
+            self, outputs=(output,), times=self.times[times], values=cut(self.values), low=cut(self.low),
+            high=cut(self.high), numbers=tuple(one for one in self.numbers if one == output),
+        )  # fmt: skip
 
     @property
     def settled(self) -> bool:
@@ -166,7 +189,8 @@ class Indices:
             )  # fmt: skip
             columns = dict(zip(("value", "low", "high"), (table.ravel() for table in tables), strict=True))
             parts.append(pd.DataFrame(columns, index=rows).reset_index())
-        return pd.concat(parts, ignore_index=True)
+        table = pd.concat(parts, ignore_index=True)
+        return table[table["time"].isna() == table["output"].isin(self.numbers)].reset_index(drop=True)
 
     def __str__(self) -> str:
         lines = [self._headline()]
@@ -200,6 +224,8 @@ class Indices:
         if self[chosen].ndim == 4:
             raise ModelError("the second order has a value for each pair; take it from frame()")
         number, at = self._which(output, time)
+        if self.numbers and np.isfinite(self.times).any():
+            return self.only(self.outputs[number]).plot(kind=kind, time=time)
         if self.over_time and time is None:
             return self._courses(chosen, number)
         title = f"{sentence_case(self._place(number, at).replace(chr(39), ''))}: what moves it ({self.method})"
@@ -222,7 +248,7 @@ class Indices:
         return f"{self.method}: {self.runs:,} runs{lost}, {self.samples:,} samples, seed {self.seed}"
 
     def _place(self, output: int, time: int) -> str:
-        at = f" at {self.times[time]:g}" if self.over_time else ""
+        at = f" at {self.times[time]:g}" if np.isfinite(self.times[time]) else ""
         return f"'{self.outputs[output]}'{at}"
 
     def _widths(self) -> Floats:
@@ -239,12 +265,17 @@ class Indices:
         if output is not None and output not in self.outputs:
             raise ModelError(f"no output '{output}' was analysed{near(output, self.outputs)}")
         number = 0 if output is None else self.outputs.index(output)
+        own = self._own(number)
         if time is not None:
-            if not self.over_time or not np.isclose(self.times, time).any():
+            if not np.isclose(self.times[own], time).any():
                 raise ModelError(f"no indices were worked out at {time:g}; the times are those of .times")
-            return number, int(np.argmin(np.abs(self.times - time)))
-        telling = np.flatnonzero(np.isfinite(self.values[self.main][:, number]).any(axis=0))
-        return number, int(telling[-1]) if len(telling) else len(self.times) - 1
+            return number, int(np.nanargmin(np.abs(self.times - time)))
+        telling = own[np.isfinite(self.values[self.main][:, number, own]).any(axis=0)]
+        return number, int((telling if len(telling) else own)[-1])
+
+    def _own(self, output: int) -> npt.NDArray[np.intp]:
+        """Which of the times are an output's."""
+        return np.flatnonzero(np.isnan(self.times) == (self.outputs[output] in self.numbers))
 
     def _column(self, kind: str, output: int, time: int) -> Floats:
         return self.values[kind][:, output, time]

@@ -316,7 +316,7 @@ def measures_of(of: Output | Sequence[Output]) -> tuple[Measure, ...]:
     Raises
     ------
     ModelError
-        If nothing is asked, something is asked twice, or courses over time are asked with numbers.
+        If nothing is asked, or something is asked twice.
     """
     several = [of] if isinstance(of, str) or callable(of) or isinstance(of, Measure) else list(of)
     if not several:
@@ -336,11 +336,4 @@ def measures_of(of: Output | Sequence[Output]) -> tuple[Measure, ...]:
     labels = [one.label for one in found]
     if twice := {label for label in labels if labels.count(label) > 1}:
         raise ModelError(f"'{min(twice)}' is asked for twice; ask once, or give functions different names")
-    if len({one.over_time for one in found}) > 1:
-        course = next(one.label for one in found if one.over_time)
-        number = next(one.label for one in found if not one.over_time)
-        raise ModelError(
-            f"'{course}' is followed over time while '{number}' is one number a run; "
-            f"ask for them in two analyses, or take Final('{course}')"
-        )
     return tuple(found)

@@ -6,34 +6,31 @@ counted, whole blocks of the design go with them, and an analysis that lost more
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from sd_cluster import designs, estimators
-from sd_cluster.analysis import Given, Of, Report, at_least, chance, checked, constant, drawn
-from sd_cluster.answers import Function, Settings, evaluate, kept_blocks
+from sd_cluster.analysis import Given, at_least, drawn, run_blocks, seed_of
+from sd_cluster.answers import Function, Subject
 from sd_cluster.draws import Draws
 from sd_cluster.errors import ModelError, ScenarioError
 from sd_cluster.estimators import Estimate
 from sd_cluster.indices import Indices
 from sd_cluster.kernel import Floats
 from sd_cluster.model import Model
+from sd_cluster.settings import Settings, with_settings
 from sd_cluster.space import Space
 
-if TYPE_CHECKING:
-    from sd_cluster.ensemble import Ensemble
 
-
+@with_settings(Settings)
 def sobol(
     subject: Model | Function,
     space: Space,
     *,
-    of: Of = None,
     samples: int = 1024,
     second_order: bool = False,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Share of each output's variance that each parameter makes, alone (`first`) and with all others (`total`).
@@ -47,16 +44,12 @@ def sobol(
         A model, or a function of rows (n_runs, n_parameters) that gives (n_runs,).
     space
         Independent parameters.
-    of
-        Outputs: names of variables, measures, functions of a `Run`; for a function, what to call its answers.
     samples
         Blocks of the design, a power of two; each takes a run for every parameter and two more.
     second_order
         Also the share of each pair (`second`), for nearly twice the runs.
     resamples
         Of the bootstrap over blocks, from which intervals come.
-    seed
-        The same seed gives the same numbers.
     settings
         See `Settings`.
 
@@ -79,31 +72,26 @@ def sobol(
     """
     designs.independent(space, "Sobol's method")
     samples, notes = designs.power_of_two(samples)
-    d = len(space.names)
-    draws = drawn(space, designs.radial(d, samples, seed, second_order=second_order), seed, "sobol radial")
-    answers = evaluate(subject, draws, of, checked(settings))
+    d, seed = len(space.names), seed_of(settings)
     size = (2 if second_order else 1) * d + 2
-    values, _, lost = kept_blocks(answers, size, "blocks", settings)
-    still, told = constant(answers, values[:, :: size - 1])
-    picked = estimators.picks(len(values), resamples, chance(seed))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = estimators.sobol(values, picked, second_order=second_order)
+    unit = designs.radial(d, samples, seed, second_order=second_order)
+    corners = slice(None, None, size - 1)
+    blocks = run_blocks(subject, drawn(space, unit, seed, "sobol radial"), size, "blocks", settings, judged=corners)
+    found = estimators.sobol(blocks.values, blocks.picks(resamples), second_order=second_order)
     kinds: dict[str, Estimate] = {"first": found.first, "total": found.total}
     if found.second is not None:
         kinds["second"] = found.second
-    report = Report("Sobol", "total", answers, still, samples, seed, settings, notes + lost + told)
-    return report.indices(space.names, kinds)
+    return blocks.indices("Sobol", "total", kinds, samples, notes)
 
 
+@with_settings(Settings)
 def morris(
     subject: Model | Function,
     space: Space,
     *,
-    of: Of = None,
     samples: int = 64,
     levels: int = 4,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Elementary effects: a cheap screening of many parameters, through SALib's trajectories.
@@ -114,14 +102,16 @@ def morris(
 
     Parameters
     ----------
-    subject, space, of, seed, settings
-        As in `sobol`; the tolerance of intervals is a share of the largest `mu_star`, 0.3 unless given.
+    subject, space
+        As in `sobol`.
     samples
         Trajectories; each takes a run for every parameter and one more.
     levels
         Of the grid, an even number.
     resamples
         Of the bootstrap over trajectories.
+    settings
+        See `Settings`.
 
     Raises
     ------
@@ -135,27 +125,21 @@ def morris(
     array([3., 0.])
     """
     designs.independent(space, "Morris's method")
-    d = len(space.names)
+    d, seed = len(space.names), seed_of(settings)
     unit = designs.trajectories(d, at_least(samples, 2), seed, levels=levels)
     draws = drawn(space, unit, seed, "morris", tail=0.01)
-    answers = evaluate(subject, draws, of, checked(settings))
-    values, kept, lost = kept_blocks(answers, d + 1, "trajectories", settings)
-    still, told = constant(answers, values, "every effect is zero")
-    picked = estimators.picks(len(values), resamples, chance(seed))
-    kinds = estimators.morris(unit.reshape(-1, d + 1, d)[kept], values, picked)
-    order = {kind: kinds[kind] for kind in ("mu_star", "mu", "sigma")}
-    report = Report("Morris", "mu_star", answers, np.zeros_like(still), samples, seed, settings, lost + told, True, 0.3)
-    return report.indices(space.names, order)
+    blocks = run_blocks(subject, draws, d + 1, "trajectories", settings, effects=True)
+    kinds = estimators.morris(unit.reshape(-1, d + 1, d)[blocks.kept], blocks.values, blocks.picks(resamples))
+    return blocks.indices("Morris", "mu_star", kinds, samples, scaled=True, tolerance=0.3)
 
 
+@with_settings(Settings)
 def fast(
     subject: Model | Function,
     space: Space,
     *,
-    of: Of = None,
     samples: int = 304,
     curves: int = 5,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """First and total order by extended FAST, on SALib's search curves.
@@ -166,13 +150,15 @@ def fast(
 
     Parameters
     ----------
-    subject, space, of, seed, settings
+    subject, space
         As in `sobol`.
     samples
         Points on a curve, more than 64; each set has a curve for every parameter. Intervals tell of chance alone:
         that only four harmonics are counted as a parameter's own is a bias they do not hold.
     curves
         Sets of curves, at least two.
+    settings
+        See `Settings`.
 
     Raises
     ------
@@ -183,33 +169,27 @@ def fast(
 
     designs.independent(space, "FAST")
     samples, notes = designs.free_of_aliases(samples)
-    d = len(space.names)
+    d, seed = len(space.names), seed_of(settings)
     draws = drawn(space, designs.curves(d, samples, at_least(curves, 2), seed), seed, "fast")
-    answers = evaluate(subject, draws, of, checked(settings))
-    values, _, lost = kept_blocks(answers, d * samples, "sets of curves", settings)
-    still, told = constant(answers, values)
-    level = settings.get("level", 0.95)
-    wider = t.ppf(0.5 + level / 2, len(values) - 1) / norm.ppf(0.5 + level / 2)
-    shape = (d, values.shape[2])
-    kinds = {kind: (np.empty(shape), np.empty(shape)) for kind in ("first", "total")}
-    for j in range(d):
-        both = estimators.fast(values[:, j * samples : (j + 1) * samples])
-        for (mean, error), sets in zip(kinds.values(), both, strict=True):
-            mean[j] = sets.mean(axis=0)
-            error[j] = wider * sets.std(axis=0, ddof=1) / np.sqrt(len(sets))
+    blocks = run_blocks(subject, draws, d * samples, "sets of curves", settings)
+    sets = len(blocks.values)
+    place = 0.5 + settings.get("level", 0.95) / 2
+    wider = t.ppf(place, sets - 1) / norm.ppf(place) / np.sqrt(sets)
+    found = [estimators.fast(blocks.values[:, j * samples : (j + 1) * samples]) for j in range(d)]
+    kinds = {}
+    for kind, shares in zip(("first", "total"), np.stack(found, axis=1), strict=True):
+        kinds[kind] = shares.mean(axis=1), wider * shares.std(axis=1, ddof=1)
     note = "intervals are Student's t over repeated sets of curves, as resampling one curve would not be honest"
-    report = Report("FAST", "total", answers, still, samples, seed, settings, (*notes, *lost, *told, note))
-    return report.indices(space.names, kinds)
+    return blocks.indices("FAST", "total", kinds, samples, (*notes, note))
 
 
+@with_settings(Settings)
 def rbd_fast(
-    subject: "Model | Function | Ensemble",
+    subject: Subject,
     space: Space | None = None,
     *,
-    of: Of = None,
     samples: int = 1024,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """First order from any sample, by random balance designs with SALib's estimator.
@@ -218,35 +198,36 @@ def rbd_fast(
     ----------
     subject
         As in `sobol`; or an ensemble that is there already, which is then read as it is, without a space.
-    space, of, seed, settings
+    space
         As in `sobol`; parameters may go together.
     samples
         Runs, laid as a Latin hypercube.
     resamples
         Of the bootstrap over runs.
+    settings
+        See `Settings`.
 
     Raises
     ------
     ModelError, SimulationError
         As `sobol` does, with runs for blocks.
     """
-    given = Given(subject, space, of, at_least(samples, 40), seed, settings)
+    given = Given(subject, space, at_least(samples, 40), settings)
 
     def found(x: Floats, y: Floats) -> dict[str, Floats]:
         return {"first": estimators.rbd_fast(x, y)}
 
-    return given.report("RBD-FAST", "first", found, resamples)
+    return given.indices("RBD-FAST", "first", found, resamples)
 
 
+@with_settings(Settings)
 def pawn(
-    subject: "Model | Function | Ensemble",
+    subject: Subject,
     space: Space | None = None,
     *,
-    of: Of = None,
     samples: int = 1024,
     slices: int = 10,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """How far fixing a parameter moves the whole distribution of an output, by SALib's PAWN estimator.
@@ -256,36 +237,36 @@ def pawn(
 
     Parameters
     ----------
-    subject, space, of, samples, resamples, seed, settings
+    subject, space, samples, resamples
         As in `rbd_fast`.
     slices
         Of each parameter, with equally many runs.
+    settings
+        See `Settings`.
 
     Raises
     ------
     ModelError, SimulationError
         As `rbd_fast` does.
     """
-    given = Given(subject, space, of, at_least(samples, 5 * slices), seed, settings)
+    given = Given(subject, space, at_least(samples, 5 * slices), settings)
 
     def found(x: Floats, y: Floats) -> dict[str, Floats]:
         median, largest = estimators.pawn(x, y, slices)
         return {"median": median, "largest": largest}
 
-    count = len(given.y) / slices
-    idle = 0.8276 * np.sqrt((1.0 - 1.0 / slices) / count)
+    idle = 0.8276 * np.sqrt((1.0 - 1.0 / slices) * slices / len(given.y))
     note = f"a parameter without influence reads a median of about {idle:.2g} in a sample of this size"
-    return given.report("PAWN", "median", found, resamples, (note,))
+    return given.indices("PAWN", "median", found, resamples, (note,))
 
 
+@with_settings(Settings)
 def delta(
-    subject: "Model | Function | Ensemble",
+    subject: Subject,
     space: Space | None = None,
     *,
-    of: Of = None,
     samples: int = 1024,
     resamples: int = 20,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Borgonovo's delta: how far knowing a parameter moves the density of an output, by SALib's estimator.
@@ -297,30 +278,31 @@ def delta(
 
     Parameters
     ----------
-    subject, space, of, samples, resamples, seed, settings
+    subject, space, samples, resamples
         As in `rbd_fast`.
+    settings
+        See `Settings`.
 
     Raises
     ------
     ModelError, SimulationError
         As `rbd_fast` does.
     """
-    given = Given(subject, space, of, at_least(samples, 50), seed, settings)
+    given = Given(subject, space, at_least(samples, 50), settings)
 
     def found(x: Floats, y: Floats) -> dict[str, Floats]:
         return {"delta": estimators.delta(x, y)}
 
-    return given.report("Delta", "delta", found, resamples, (given.idle_delta(),), unbias=True)
+    return given.indices("Delta", "delta", found, resamples, (given.idle_delta(),), unbias=True)
 
 
+@with_settings(Settings)
 def prcc(
-    subject: "Model | Function | Ensemble",
+    subject: Subject,
     space: Space | None = None,
     *,
-    of: Of = None,
     samples: int = 1024,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Partial rank correlation: sign and strength of a rising or falling influence, the other parameters held.
@@ -330,8 +312,10 @@ def prcc(
 
     Parameters
     ----------
-    subject, space, of, samples, resamples, seed, settings
+    subject, space, samples, resamples
         As in `rbd_fast`.
+    settings
+        See `Settings`.
 
     Raises
     ------
@@ -344,29 +328,28 @@ def prcc(
     >>> prcc(lambda x: np.exp(3 * x[:, 0] - x[:, 1]), box)["prcc"].ravel().round(1)
     array([ 1., -1.])
     """
-    given = Given(subject, space, of, samples, seed, settings)
-    needed = given.x.shape[1] + 3
-    if len(given.y) < needed:
-        raise ModelError(f"{len(given.y)} runs are too few for {given.x.shape[1]} parameters; take at least {needed}")
+    given = Given(subject, space, samples, settings)
+    runs, d = given.x.shape
+    if runs < d + 3:
+        raise ModelError(f"{runs} runs are too few for {d} parameters; take at least {d + 3}")
 
     def found(x: Floats, y: Floats) -> dict[str, Floats]:
         return {"prcc": estimators.prcc(x, y)}
 
     def test(own: Mapping[str, Floats]) -> dict[str, Floats]:
-        return {"p": estimators.prcc_test(own["prcc"], len(given.y))}
+        return {"p": estimators.prcc_test(own["prcc"], runs)}
 
-    return given.report("PRCC", "prcc", found, resamples, extra=test)
+    return given.indices("PRCC", "prcc", found, resamples, extra=test)
 
 
+@with_settings(Settings)
 def dgsm(
     subject: Model | Function,
     space: Space,
     *,
-    of: Of = None,
     samples: int = 256,
     step: float = 0.01,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Derivative-based measure: an upper bound on the total index from derivatives, by SALib's formula.
@@ -376,12 +359,14 @@ def dgsm(
 
     Parameters
     ----------
-    subject, space, of, seed, settings
-        As in `sobol`; the tolerance of intervals is a share of the largest bound, 0.3 unless given.
+    subject, space
+        As in `sobol`.
     samples
         Points, a power of two; each takes a run for every parameter and one more.
     resamples
         Of the bootstrap over points.
+    settings
+        See `Settings`.
 
     Raises
     ------
@@ -390,26 +375,20 @@ def dgsm(
     """
     designs.independent(space, "DGSM")
     samples, notes = designs.power_of_two(samples)
-    d = len(space.names)
+    d, seed = len(space.names), seed_of(settings)
     unit, steps = designs.differences(d, samples, seed, step=step)
-    answers = evaluate(subject, drawn(space, unit, seed, "dgsm"), of, checked(settings))
-    values, kept, lost = kept_blocks(answers, d + 1, "points", settings)
-    still, told = constant(answers, values)
-    picked = estimators.picks(len(values), resamples, chance(seed))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kinds = estimators.dgsm(values, steps[kept], picked)
-    report = Report("DGSM", "dgsm", answers, still, samples, seed, settings, notes + lost + told, True, 0.3)
-    return report.indices(space.names, kinds)
+    blocks = run_blocks(subject, drawn(space, unit, seed, "dgsm"), d + 1, "points", settings)
+    kinds = estimators.dgsm(blocks.values, steps[blocks.kept], blocks.picks(resamples))
+    return blocks.indices("DGSM", "dgsm", kinds, samples, notes, scaled=True, tolerance=0.3)
 
 
+@with_settings(Settings)
 def shapley(
     subject: Model | Function,
     space: Space,
     *,
-    of: Of = None,
     samples: int = 2048,
     resamples: int = 100,
-    seed: int = 0,
     **settings: Unpack[Settings],
 ) -> Indices:
     """Shapley effects: shares of the variance that add up to one even where parameters go together.
@@ -420,7 +399,7 @@ def shapley(
 
     Parameters
     ----------
-    subject, of, seed, settings
+    subject
         As in `sobol`.
     space
         Parameters may go together; not rows of a table, which tell no distribution of some given others.
@@ -428,6 +407,8 @@ def shapley(
         Permutations; each takes two runs, and three for every parameter but one.
     resamples
         Of the bootstrap over permutations.
+    settings
+        See `Settings`.
 
     Raises
     ------
@@ -441,15 +422,11 @@ def shapley(
             "Shapley effects draw some parameters given others, which rows of a table do not tell; "
             "give distributions and their correlation"
         )
+    seed = seed_of(settings)
     plan = designs.permutations(space.scores, at_least(samples, 2), seed)
     size, d = plan.scores.shape[1:]
     draws = Draws(space.names, space.from_scores(plan.scores.reshape(-1, d)), seed, "shapley")
-    answers = evaluate(subject, draws, of, checked(settings))
-    values, kept, lost = kept_blocks(answers, size, "permutations", settings)
-    still, told = constant(answers, values)
-    gains = designs.shapley_gains(plan, np.flatnonzero(kept), values)
-    picked = estimators.picks(len(values), resamples, chance(seed))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kinds = estimators.shapley(gains, picked)
-    report = Report("Shapley", "shapley", answers, still, len(plan.order), seed, settings, lost + told)
-    return report.indices(space.names, kinds)
+    blocks = run_blocks(subject, draws, size, "permutations", settings)
+    gains = designs.shapley_gains(plan, np.flatnonzero(blocks.kept), blocks.values)
+    kinds = estimators.shapley(gains, blocks.picks(resamples))
+    return blocks.indices("Shapley", "shapley", kinds, len(plan.order))

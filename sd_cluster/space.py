@@ -16,6 +16,7 @@ from sd_cluster.errors import ModelError, ScenarioError, near
 from sd_cluster.kernel import Floats
 from sd_cluster.marginals import TAIL, Entry, LogRange, Marginal, Range, bounds, marginal
 from sd_cluster.model import CONTROLS, Model, Parameter
+from sd_cluster.points import sobol_points
 from sd_cluster.scenario import Scenario, apply
 
 if TYPE_CHECKING:
@@ -392,14 +393,13 @@ def lay(n: int, dimensions: int, method: str, seed: int) -> tuple[Floats, tuple[
             )
         axes = np.meshgrid(*[np.linspace(0.0, 1.0, levels)] * dimensions, indexing="ij")
         return np.column_stack([axis.ravel() for axis in axes]), ()
-    from scipy.stats import qmc
+    if method in ("lhs", "halton"):
+        from scipy.stats import qmc
 
-    if method == "lhs":
-        return qmc.LatinHypercube(dimensions, rng=random).random(n), ()
-    if method == "halton":
-        return qmc.Halton(dimensions, rng=random).random(n), ()
+        points = qmc.LatinHypercube if method == "lhs" else qmc.Halton
+        return points(dimensions, rng=random).random(n), ()
     power = max(0, (n - 1).bit_length())
-    unit = qmc.Sobol(dimensions, rng=random).random_base2(power)[:n]
+    unit = sobol_points(dimensions, power, seed)[:n]
     if n == 2**power:
         return unit, ()
     return unit, (f"{n} Sobol points are no power of two, which costs evenness; {2**power} would be even",)

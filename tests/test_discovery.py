@@ -91,6 +91,8 @@ def test_wrong_use_is_told():
         discover(planted, SPACE, success=HIGH, method="tree")
     with pytest.raises(sd.ScenarioError, match="say over which space"):
         discover(planted, success=HIGH)
+    with pytest.raises(TypeError, match=r"discover takes no 'sample' \(did you mean 'samples'\?\)"):
+        discover(planted, SPACE, success=HIGH, sample=10)
     with pytest.raises(sd.SimulationError, match="allow_failures"):
         discover(lambda x: np.where(x[:, 2] < 0.2, np.nan, planted(x)), SPACE, success=HIGH)
 

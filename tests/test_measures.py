@@ -54,7 +54,7 @@ def test_a_year_outside_the_runs_is_refused():
         At("firms", 2010.0).read(TIMES, FIRMS, {})
 
 
-def test_outputs_are_named_once_and_of_one_kind():
+def test_outputs_are_named_once():
     def final_gap(run):
         return 0.0
 
@@ -62,8 +62,7 @@ def test_outputs_are_named_once_and_of_one_kind():
     assert measures_of("trust") == (Course("trust"),)
     with pytest.raises(sd.ModelError, match="asked for twice"):
         measures_of(["trust", "trust"])
-    with pytest.raises(sd.ModelError, match=r"take Final\('trust'\)"):
-        measures_of(["trust", Peak("firms")])
+    assert measures_of(["trust", Peak("firms")]) == (Course("trust"), Peak("firms"))
     with pytest.raises(sd.ModelError, match="no output is asked for"):
         measures_of([])
 
@@ -111,6 +110,44 @@ def test_a_course_over_time_and_a_bare_function_of_the_run():
 
     number = evaluate(tiny(GROWTH), draws, doubled, {})
     assert_close(number.values[:, 0, 0], 2.0 * course.values[:, -1, 0], 1e-12, because="the same runs")
+
+
+def test_courses_and_numbers_together_are_what_each_is_alone():
+    draws, model = Draws(("rate",), np.array([[0.1], [0.2]])), tiny(GROWTH)
+    both = evaluate(model, draws, [Final("stock"), "gain", FirstAbove("stock", 2.5)], {})
+    np.testing.assert_array_equal(both.times, [*np.arange(11.0), np.nan])
+    assert both.courses == (False, True, False)
+    np.testing.assert_array_equal(np.isfinite(both.values), np.broadcast_to(both.places, (2, 12, 3)))
+    np.testing.assert_array_equal(both.values[:, -1:, 0], evaluate(model, draws, Final("stock"), {}).values[..., 0])
+    np.testing.assert_array_equal(both.values[:, :-1, 1], evaluate(model, draws, "gain", {}).values[..., 0])
+    assert both.ok.all()
+
+
+def test_runs_in_a_store_are_read_chunk_by_chunk(tmp_path):
+    from dataclasses import replace
+
+    from sd_cluster.answers import read_ensemble
+    from sd_cluster.ensemble import CHUNK, sweep
+
+    class Watched:
+        """A store's values that remember how many runs were read at once."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.chunks, self.most = values, values.shape, values.chunks, 0
+
+        def __getitem__(self, rows):
+            found = self.values[rows]
+            self.most = max(self.most, len(found))
+            return found
+
+    draws = Draws(("rate",), np.linspace(-0.1, 0.2, 2 * CHUNK + 100)[:, None])
+    stored = sweep(tiny(GROWTH), draws, outputs=["stock", "gain"], store=tmp_path / "runs.zarr")
+    watched = Watched(stored.values)
+    of = measures_of([Final("stock"), Peak("gain"), "gain"])
+    answers = read_ensemble(replace(stored, values=watched), of)
+    assert watched.most == CHUNK
+    here = read_ensemble(sweep(tiny(GROWTH), draws, outputs=["stock", "gain"]), of)
+    np.testing.assert_array_equal(answers.values, here.values)
 
 
 def test_unknown_names_are_met_with_the_nearest():

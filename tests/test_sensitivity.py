@@ -1,14 +1,18 @@
 """Sensitivity indices: functions whose indices are known, SALib's own numbers, and what is refused."""
 
+import inspect
 import itertools
 import math
+import re
+import subprocess
+import sys
 import warnings
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import norm, rankdata, t
+from scipy.stats import norm, qmc, rankdata, t
 from support import assert_close, tiny
 
 import sd_cluster as sd
@@ -16,6 +20,7 @@ from sd_cluster import designs, estimators
 from sd_cluster.correlation import Correlation
 from sd_cluster.draws import Draws
 from sd_cluster.measures import Final, FirstAbove
+from sd_cluster.points import sobol_points
 from sd_cluster.sensitivity import delta, dgsm, fast, morris, pawn, prcc, rbd_fast, shapley, sobol
 from sd_cluster.space import Space
 
@@ -486,8 +491,12 @@ def test_samples_are_rounded_to_what_the_design_wants_and_this_is_said():
 
 
 def test_misspelt_settings_kinds_and_outputs_are_met_with_the_nearest():
-    with pytest.raises(TypeError, match=r"did you mean 'horizon'\?"):
+    with pytest.raises(TypeError, match=r"sobol takes no 'horizn' \(did you mean 'horizon'\?\)"):
         sobol(ishigami, ISHIGAMI_SPACE, horizn=(0, 1))
+    with pytest.raises(TypeError, match=r"sobol takes no 'resample' \(did you mean 'resamples'\?\)"):
+        sobol(ishigami, ISHIGAMI_SPACE, resample=20)
+    with pytest.raises(TypeError, match="fast takes no 'resamples'"):
+        fast(ishigami, ISHIGAMI_SPACE, resamples=20)
     found = sobol(ishigami, ISHIGAMI_SPACE, samples=16)
     with pytest.raises(sd.ModelError, match=r"did you mean 'total'\?"):
         found["totl"]
@@ -550,6 +559,125 @@ def test_indices_of_numbers_of_a_model():
 def test_years_that_never_come_are_not_left_out_in_silence():
     with pytest.raises(sd.SimulationError, match="otherwise="):
         prcc(growth(), GROWTH_SPACE, of=FirstAbove("stock", 4.0), samples=64)
+
+
+def test_courses_and_numbers_can_be_asked_together():
+    """An analysis took either variables over time or numbers such as a peak, never both."""
+    model, asked = growth(), ["stock", Final("stock"), FirstAbove("stock", 2.5, otherwise=10.0), "gain"]
+    for method, few in ((sobol, {"samples": 64}), (prcc, {"samples": 64})):
+        both = method(model, GROWTH_SPACE, of=asked, seed=1, **few)
+        assert not both.over_time
+        assert both.numbers == ("final stock", "first time of stock above 2.5")
+        for one in asked:
+            alone = method(model, GROWTH_SPACE, of=one, seed=1, **few)
+            found = both.only(alone.outputs[0])
+            np.testing.assert_array_equal(found.times, alone.times)
+            assert found.numbers == alone.numbers
+            for kind in alone.values:
+                assert_close(found[kind], alone[kind], 1e-9, 1e-12, because="sums may run in another order")
+    both = sobol(model, GROWTH_SPACE, of=asked, samples=64, seed=1)
+    assert both.ranking("final stock") == both.ranking("stock", 10.0)
+    assert both.ranking("stock", 0.0)[0] == "start"
+    table = both.frame()
+    assert len(table) == 2 * 3 * (2 * 11 + 2)
+    assert set(table[table["time"].isna()]["output"]) == set(both.numbers)
+    text = str(both)
+    assert "'stock' at 10" in text
+    assert "'final stock'\n" in text
+    assert "nan" not in text
+    for figure in (both.plot("final stock"), both.plot("stock"), both.plot("stock", time=3.0)):
+        figure.draw_without_rendering()
+        assert figure.axes
+    with pytest.raises(sd.ModelError, match="no indices were worked out at 3"):
+        both.plot("final stock", time=3.0)
+
+
+def test_runs_of_an_analysis_may_stream_to_a_store_and_are_not_made_twice(tmp_path, monkeypatch):
+    from sd_cluster import ensemble
+
+    model, of = growth(), ["stock", Final("aside")]
+    here = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1)
+    stored = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1, store=tmp_path / "runs.zarr")
+    monkeypatch.setattr(ensemble, "carry_out", None)
+    again = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1, store=tmp_path / "runs.zarr")
+    for kind in here.values:
+        np.testing.assert_array_equal(stored[kind], here[kind])
+        np.testing.assert_array_equal(again[kind], here[kind])
+    with pytest.raises(sd.DataError, match="another sweep"):
+        sobol(model, GROWTH_SPACE, of=of, samples=64, seed=2, store=tmp_path / "runs.zarr")
+
+
+@pytest.mark.slow
+def test_runs_of_an_analysis_may_be_carried_out_by_a_cluster(tmp_path):
+    pytest.importorskip("distributed", reason="dask.distributed comes with the cluster extra")
+    script = tmp_path / "cluster.py"
+    script.write_text(
+        "import numpy as np\n"
+        "import sd_cluster as sd\n"
+        "from dask.distributed import Client, LocalCluster\n"
+        "def main():\n"
+        "    model = sd.load('collective_learning')\n"
+        "    space = sd.Space({'talent flow': (0, 1), 'initial trust': (0.2, 0.8)})\n"
+        "    asked = {'of': ['private knowledge', sd.Final('trust')], 'samples': 1024, 'save': 10.0}\n"
+        "    here = sd.sobol(model, space, **asked)\n"
+        "    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+        "        with Client(cluster) as client:\n"
+        "            there = sd.sobol(model, space, client=client, **asked)\n"
+        "            both = sd.sobol(model, space, client=client, store='runs.zarr', **asked)\n"
+        "    for found in (there, both):\n"
+        "        for kind in here.values:\n"
+        "            np.testing.assert_array_equal(found[kind], here[kind])\n"
+        "    print('equal')\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, cwd=tmp_path, check=False
+    )
+    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+
+def test_the_first_analysis_of_a_process_waits_for_no_library_it_does_not_need():
+    """The first call took three times as long as the second, most of it imports."""
+    script = (
+        "import sys, sd_cluster as sd\n"
+        "sd.sobol(lambda x: x[:, 0], sd.Space({'a': (0, 1), 'b': (0, 1)}))\n"
+        "print([name for name in ('SALib', 'matplotlib', 'pandas', 'scipy.stats', 'xarray') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("method", [*EVERY, sd.discover], ids=lambda method: method.__name__)
+def test_help_tells_all_that_a_method_takes(method):
+    told = inspect.getdoc(method)
+    assert "See `Settings`" not in told
+    for name in ("subject", "seed", "allow_failures", "store", "client", "threads"):
+        assert re.search(rf"\n    {name}\b|\n{name}\b|\n.*, {name}\b", told), name
+    assert ("tolerance" in told) == (method is not sd.discover)
+
+
+def test_discovery_without_its_extra_says_what_to_install(monkeypatch):
+    for method, library in (("prim", "ema_workbench"), ("cart", "sklearn")):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(sd.ModelError, match=r"needs \w+; pip install 'sd-cluster\[discovery\]'"):
+            sd.discover(linear, LINEAR_SPACE, success=Final("sum") > 3.0, method=method)
+
+
+@pytest.mark.parametrize(("dimensions", "power"), [(1, 0), (1, 3), (2, 1), (7, 10), (150, 6)])
+def test_sobol_points_are_those_of_scipy(dimensions, power):
+    for seed in (0, 7):
+        ours = sobol_points(dimensions, power, seed)
+        theirs = qmc.Sobol(dimensions, rng=np.random.default_rng(seed)).random_base2(power)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_sobol_points_are_had_also_where_scipy_keeps_no_direction_numbers(monkeypatch):
+    from sd_cluster import points
+
+    expected = sobol_points(5, 4, 1)
+    monkeypatch.setattr(points, "_table", lambda: (np.empty(0), np.empty(0)))
+    np.testing.assert_array_equal(sobol_points(5, 4, 1), expected)
 
 
 def test_an_ensemble_that_is_there_can_be_asked_many_things():
