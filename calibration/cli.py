@@ -1,4 +1,4 @@
-"""The sub-commands `fit` and `demo` of `sd-cluster`, found through the entry point `sd_cluster.commands`."""
+"""The sub-commands `fit`, `demo` and `data` of `sd-cluster`, found through the entry point `sd_cluster.commands`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calibration.cli_data import register as register_data
 from calibration.words import counted
 from sd_cluster.cli import examples, plain_table, rounded, screen
 
@@ -36,7 +37,7 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pro
 
 
 def register(app: typer.Typer) -> None:
-    """Offer `fit` and `demo` to the command line of sd_cluster."""
+    """Offer `fit`, `demo` and `data` to the command line of sd_cluster."""
     app.command(
         epilog=examples(
             'sd-cluster fit hsinchu --free "land limit" --free "hiring rate=0.1,0.8"',
@@ -51,6 +52,7 @@ def register(app: typer.Typer) -> None:
             "sd-cluster demo --out study --starts 20 --seed 3",
         )
     )(demo)
+    register_data(app)
 
 
 def fit(

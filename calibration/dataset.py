@@ -1,23 +1,23 @@
 """Observed series of one region, read from a tidy table and checked row by row."""
 
-import csv
+from __future__ import annotations
+
 import hashlib
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibration.rows import COLUMNS, Row, rows_of_file, rows_of_frame
 from calibration.statistics import Floats
 from sd_cluster.errors import DataError, near
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("region", "year", "indicator", "value", "unit", "source")
 _REGIONS = Path(__file__).parent / "regions"
 
 
@@ -39,6 +39,8 @@ class Series:
         Line of the file each figure stands on, for messages.
     skipped
         Rows left out, each as (line, reason): no value, or outside the years asked for.
+    errors : shape (n,), in `unit`, or None
+        Standard error of each figure, NaN where none is given; None where no figure has one.
     """
 
     indicator: str
@@ -49,10 +51,12 @@ class Series:
     statuses: tuple[str, ...]
     lines: tuple[int, ...]
     skipped: tuple[tuple[int, str], ...] = ()
+    errors: Floats | None = None
 
     def __post_init__(self) -> None:
-        self.years.setflags(write=False)
-        self.values.setflags(write=False)
+        for array in (self.years, self.values, self.errors):
+            if array is not None:
+                array.setflags(write=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +70,9 @@ class Dataset:
     series
         By indicator, in the order of the table.
     path
-        The file.
+        The file; for a data frame, the name it was given.
     digest
-        SHA-256 of the file's bytes, kept with every fit.
+        SHA-256 of the file's bytes, kept with every fit; for a data frame, of its rows as CSV.
     """
 
     region: str
@@ -91,16 +95,27 @@ class Dataset:
             raise DataError(f"{self.path.name} has no indicator '{indicator}'{hint}; it has {known}")
         return found
 
-    def frame(self) -> "pd.DataFrame":
-        """The figures as a tidy pandas table, one row each, in the columns of the file."""
+    def frame(self) -> pd.DataFrame:
+        """The figures as a tidy pandas table, one row each, in the columns of the file.
+
+        The columns `status` and `error` are there where a figure has one.
+        """
         import pandas as pd
 
         rows = [
-            (self.region, int(year), one.indicator, value, one.unit, source)
+            (self.region, int(year), one.indicator, value, one.unit, *told)
             for one in self.series.values()
-            for year, value, source in zip(one.years, one.values.tolist(), one.sources, strict=True)
+            for year, value, *told in zip(
+                one.years, one.values.tolist(), one.sources, one.statuses, _errors_of(one), strict=True
+            )
         ]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "status", "error"])
+        idle = [
+            name
+            for name, used in (("status", table["status"].ne("")), ("error", table["error"].notna()))
+            if not used.any()
+        ]
+        return table.drop(columns=idle)
 
     def __str__(self) -> str:
         lines = [f"{self.region}: {len(self.series)} series ({self.path.name})"]
@@ -110,27 +125,13 @@ class Dataset:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A checked row; `value` is None for an empty cell."""
-
-    line: int
-    region: str
-    year: int
-    indicator: str
-    value: float | None
-    unit: str
-    source: str
-    status: str
-
-
 def regions() -> tuple[str, ...]:
     """Names of the shipped regions, in alphabetical order."""
     return tuple(sorted(path.stem for path in _REGIONS.glob("*.csv")))
 
 
 def read_dataset(
-    region_or_path: str | Path,
+    region_or_path: str | Path | pd.DataFrame,
     *,
     region: str | None = None,
     first: int | None = None,
@@ -138,14 +139,15 @@ def read_dataset(
 ) -> Dataset:
     """Read the observed series of one region from a shipped or from your own table.
 
-    The table is comma-separated with the columns `region, year, indicator, value, unit, source` in any
-    order; a column `status` (such as "provisional") is kept, others are ignored. An empty value is
-    a gap: it is left out and counted as skipped, never filled.
+    The table has the columns `region, year, indicator, value, unit, source` in any order; a column `status` (such as
+    "provisional") and a column `error` (standard error of the figure, in its own unit) are kept, others are ignored.
+    An empty value is a gap: it is left out and counted as skipped, never filled.
 
     Parameters
     ----------
     region_or_path
-        Name of a shipped region, such as "hsinchu", or the path of a CSV file.
+        Name of a shipped region, such as "hsinchu", or the path of a CSV file or of an Excel workbook (.xlsx, its
+        first sheet), or a data frame.
     region
         Which region to take, for a file that holds several.
     first, last
@@ -168,15 +170,104 @@ def read_dataset(
     >>> hsinchu["firms"].years, hsinchu["firms"].values
     (array([1999., 2002.]), array([292., 335.]))
     """
+    _check_years(first, last)
+    path, rows, digest = _load(region_or_path)
+    return _dataset(path, _of_one_region(path, rows, region), digest, first, last)
+
+
+def dataset_from(
+    frame: pd.DataFrame,
+    *,
+    region: str | None = None,
+    first: int | None = None,
+    last: int | None = None,
+    name: str = "data frame",
+) -> Dataset:
+    """Take the observed series of one region from a pandas table with the columns that `read_dataset` wants.
+
+    A missing value is a gap, counted as skipped. In messages the first row is line 2, as in a file.
+
+    Parameters
+    ----------
+    frame
+        The table; its index is ignored.
+    region, first, last
+        As in `read_dataset`.
+    name
+        What messages and reports call the table.
+
+    Raises
+    ------
+    DataError
+        As `read_dataset`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"region": "p", "year": [2001, 2002], "indicator": "firms", "value": [10, 12]})
+    >>> dataset_from(table.assign(unit="firms", source="survey"))["firms"].values
+    array([10., 12.])
+    """
+    _check_years(first, last)
+    path, rows, digest = _load(frame, name)
+    return _dataset(path, _of_one_region(path, rows, region), digest, first, last)
+
+
+def read_datasets(
+    path: str | Path | pd.DataFrame, *, first: int | None = None, last: int | None = None
+) -> dict[str, Dataset]:
+    """Read every region of a table that holds several, by region in the order of the table.
+
+    Regions without a figure in the years asked for are left out.
+
+    Parameters
+    ----------
+    path, first, last
+        As in `read_dataset`.
+
+    Raises
+    ------
+    DataError
+        As `read_dataset`, and if no region has a figure.
+    """
+    _check_years(first, last)
+    name, rows, digest = _load(path)
+    by_region: dict[str, list[Row]] = {}
+    for row in rows:
+        by_region.setdefault(row.region, []).append(row)
+    inside = {
+        region: some
+        for region, some in by_region.items()
+        if any(row.value is not None and _inside(row.year, first, last) for row in some)
+    }
+    if not inside:
+        raise DataError(f"{name.name} has no figure{_between(first, last)}; check the years or the value column")
+    return {region: _dataset(name, some, digest, first, last) for region, some in inside.items()}
+
+
+def _load(source: str | Path | pd.DataFrame, name: str = "data frame") -> tuple[Path, list[Row], str]:
+    """File or name of a table, its checked rows and the digest of its bytes."""
+    if isinstance(source, str | Path):
+        path = _find(source)
+        content = _bytes_of(path)
+        rows = rows_of_file(path, content)
+    else:
+        path = Path(name)
+        content = source.to_csv(index=False, lineterminator="\n").encode()
+        rows = rows_of_frame(source, path)
+    return path, list(rows), hashlib.sha256(content).hexdigest()
+
+
+def _check_years(first: int | None, last: int | None) -> None:
     if first is not None and last is not None and first > last:
         raise DataError(f"first={first} comes after last={last}; give the earlier year as first")
-    path = _find(region_or_path)
-    content = _bytes_of(path)
-    rows = _of_one_region(path, list(_rows(path, content)), region)
+
+
+def _dataset(path: Path, rows: list[Row], digest: str, first: int | None, last: int | None) -> Dataset:
     series = {name: _series(path, some, first, last) for name, some in _by_indicator(rows).items()}
     if not any(len(one.years) for one in series.values()):
         raise DataError(f"{path.name} has no figure{_between(first, last)}; check the years or the value column")
-    return Dataset(rows[0].region, series, path, hashlib.sha256(content).hexdigest())
+    return Dataset(rows[0].region, series, path, digest)
 
 
 def _find(region_or_path: str | Path) -> Path:
@@ -204,59 +295,7 @@ def _bytes_of(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _rows(path: Path, content: bytes) -> Iterator[_Row]:
-    """Check the rows one by one; the csv module knows the line each one ends on."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not a text file in UTF-8; save the table as CSV in UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = [name.strip().lower() for name in next(reader, [])]
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        found = ", ".join(header) or "nothing"
-        raise DataError(
-            f"{path.name} line 1: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}, found {found}"
-        )
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path.name} line {reader.line_num}: {len(cells)} cells, expected {len(header)} as in the "
-                "header; put texts that hold commas in double quotes"
-            )
-        yield _row(path, reader.line_num, dict(zip(header, map(str.strip, cells), strict=True)))
-
-
-def _row(path: Path, line: int, cells: Mapping[str, str]) -> _Row:
-    where = f"{path.name} line {line}"
-    year = _number(cells["year"])
-    if year is None or not math.isfinite(year) or year != int(year):
-        raise DataError(f"{where}: year '{cells['year']}' is not a whole year, such as 2004")
-    value = _number(cells["value"])
-    if cells["value"] and value is None:
-        raise DataError(
-            f"{where}: value '{cells['value']}' is not a number; write it with a decimal point and without "
-            "thousands separators, or leave it empty for a gap"
-        )
-    if value is not None and not math.isfinite(value):
-        raise DataError(f"{where}: value '{cells['value']}' is not finite; leave the cell empty for a gap")
-    for name in ("region", "indicator"):
-        if not cells[name]:
-            raise DataError(f"{where}: no {name}; every row needs one")
-    texts = (cells["unit"], cells["source"], cells.get("status", ""))
-    return _Row(line, cells["region"], int(year), cells["indicator"], value, *texts)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.replace("_", "?"))  # Python reads 1_000 as a number; a table should not
-    except ValueError:
-        return None
-
-
-def _of_one_region(path: Path, rows: list[_Row], region: str | None) -> list[_Row]:
+def _of_one_region(path: Path, rows: list[Row], region: str | None) -> list[Row]:
     if not rows:
         raise DataError(f"{path.name} has no rows below its header; expected one row per figure")
     known = list(dict.fromkeys(row.region for row in rows))
@@ -270,14 +309,14 @@ def _of_one_region(path: Path, rows: list[_Row], region: str | None) -> list[_Ro
     return [row for row in rows if row.region == region]
 
 
-def _by_indicator(rows: Iterable[_Row]) -> dict[str, list[_Row]]:
-    found: dict[str, list[_Row]] = {}
+def _by_indicator(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row.indicator, []).append(row)
     return found
 
 
-def _series(path: Path, rows: list[_Row], first: int | None, last: int | None) -> Series:
+def _series(path: Path, rows: list[Row], first: int | None, last: int | None) -> Series:
     """One indicator's rows as a series by year, after checking units and duplicates."""
     head = rows[0]
     seen: dict[int, int] = {}
@@ -293,10 +332,10 @@ def _series(path: Path, rows: list[_Row], first: int | None, last: int | None) -
                 f"line {seen[row.year]}; keep one of them"
             )
         seen[row.year] = row.line
-    used: list[tuple[_Row, float]] = []
+    used: list[tuple[Row, float]] = []
     skipped: list[tuple[int, str]] = []
     for row in sorted(rows, key=lambda row: row.year):
-        if (first is not None and row.year < first) or (last is not None and row.year > last):
+        if not _inside(row.year, first, last):
             skipped.append((row.line, f"year {row.year} is not{_between(first, last)}"))
         elif row.value is None:
             skipped.append((row.line, f"year {row.year} has no value"))
@@ -311,7 +350,23 @@ def _series(path: Path, rows: list[_Row], first: int | None, last: int | None) -
         statuses=tuple(row.status for row, _ in used),
         lines=tuple(row.line for row, _ in used),
         skipped=tuple(skipped),
+        errors=_known_errors([row for row, _ in used]),
     )
+
+
+def _known_errors(rows: list[Row]) -> Floats | None:
+    """Standard errors of figures, NaN where a row has none; None where no row has one."""
+    if all(row.error is None for row in rows):
+        return None
+    return np.array([math.nan if row.error is None else row.error for row in rows])
+
+
+def _errors_of(one: Series) -> list[float]:
+    return [math.nan] * len(one.years) if one.errors is None else one.errors.tolist()
+
+
+def _inside(year: int, first: int | None, last: int | None) -> bool:
+    return (first is None or year >= first) and (last is None or year <= last)
 
 
 def _between(first: int | None, last: int | None) -> str:

@@ -74,6 +74,8 @@ class Misfit:
         noise_floor: float = NOISE_FLOOR,
     ) -> None:
         space.check(model)
+        if any(measurement.shifts.values()):
+            raise FitError("the misfit knows no level shifts; give the measurement none, or use a likelihood")
         for variable in measurement.variables:
             model.variable(variable)
         self.model = model

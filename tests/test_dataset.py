@@ -1,12 +1,15 @@
 """Tables of observations: what is read, and one clear error for each way a table can be wrong."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import calibration as cal
+from calibration.dataset import dataset_from, read_datasets
 from sd_cluster.errors import DataError
 
 HEADER = "region,year,indicator,value,unit,source\n"
@@ -174,8 +177,8 @@ def test_misspelt_region_gets_the_near_match():
     with pytest.raises(DataError) as caught:
         cal.read_dataset("hsinchoo")
     assert str(caught.value) == (
-        "no shipped region 'hsinchoo' (did you mean 'hsinchu'?); shipped are daedeok, hsinchu, or give the path of "
-        "a CSV file"
+        "no shipped region 'hsinchoo' (did you mean 'hsinchu'?); shipped are central_taiwan, daedeok, hsinchu, "
+        "southern_taiwan, taiwan_parks, or give the path of a CSV file"
     )
 
 
@@ -189,7 +192,10 @@ def test_missing_file_and_folder(tmp_path):
     for path, what in ((tmp_path / "none.csv", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(DataError) as caught:
             cal.read_dataset(path)
-        assert str(caught.value) == f"{path} {what}; give the path of a CSV file or one of daedeok, hsinchu"
+        assert str(caught.value) == (
+            f"{path} {what}; give the path of a CSV file or one of central_taiwan, daedeok, hsinchu, southern_taiwan, "
+            "taiwan_parks"
+        )
 
 
 def test_a_spreadsheet_is_not_a_text_file(tmp_path):
@@ -220,3 +226,125 @@ def test_digest_changes_with_the_file(tmp_path):
     two = cal.read_dataset(_table(tmp_path, "p,2001,firms,6,firms,a")).digest
     assert one != two
     assert np.unique([len(one), len(two)]).tolist() == [64]
+
+
+WITH_ERRORS = HEADER.replace("source", "source,error,status")
+ROWS = ("p,2001,firms,10,firms,a,0.5,", "p,2002,firms,12,firms,a,,provisional")
+
+
+def test_errors_stand_beside_the_figures_and_are_unknown_where_none_is_given(tmp_path):
+    firms = cal.read_dataset(_table(tmp_path, *ROWS, header=WITH_ERRORS))["firms"]
+    np.testing.assert_array_equal(firms.errors, [0.5, np.nan])
+    assert firms.statuses == ("", "provisional")
+    with pytest.raises(ValueError, match="read-only"):
+        firms.errors[0] = 1.0
+
+
+def test_without_errors_there_are_none(tmp_path):
+    rows = ("p,2001,firms,10,firms,a,,",)
+    for path in (_table(tmp_path, *rows, header=WITH_ERRORS), _table(tmp_path, "p,2001,firms,10,firms,a")):
+        assert cal.read_dataset(path)["firms"].errors is None
+
+
+@pytest.mark.parametrize("error", ["0", "-1", "nan", "inf", "small"])
+def test_an_error_that_is_none_is_told(tmp_path, error):
+    path = _table(tmp_path, f"p,2001,firms,10,firms,a,{error},", header=WITH_ERRORS)
+    with pytest.raises(DataError) as caught:
+        cal.read_dataset(path)
+    assert str(caught.value) == (
+        f"park.csv line 2: error '{error}' is not a positive number; give the standard error in the unit of the value, "
+        "or leave it empty"
+    )
+
+
+def test_frame_keeps_errors_and_statuses_and_gives_the_dataset_back(tmp_path):
+    dataset = cal.read_dataset(_table(tmp_path, *ROWS, header=WITH_ERRORS))
+    frame = dataset.frame()
+    assert list(frame.columns) == [*HEADER.strip().split(","), "status", "error"]
+    again = dataset_from(frame)["firms"]
+    np.testing.assert_array_equal(again.errors, dataset["firms"].errors)
+    assert again.statuses == dataset["firms"].statuses
+
+
+def test_a_data_frame_is_read_as_a_file_is(tmp_path):
+    path = _table(tmp_path, *ROWS, header=WITH_ERRORS)
+    frame = pd.read_csv(path)
+    for dataset in (dataset_from(frame), cal.read_dataset(frame)):
+        assert dataset["firms"].values.tolist() == [10.0, 12.0]
+        assert dataset["firms"].years.tolist() == [2001.0, 2002.0]
+        assert dataset.path.name == "data frame"
+        assert len(dataset.digest) == 64
+
+
+def test_a_missing_value_in_a_data_frame_is_a_gap_and_infinity_an_error():
+    columns = {"region": "p", "indicator": "firms", "unit": "firms", "source": "a"}
+    frame = pd.DataFrame({"year": [2001, 2002], "value": [1.0, np.nan], **columns})
+    assert dataset_from(frame)["firms"].skipped == ((3, "year 2002 has no value"),)
+    with pytest.raises(DataError, match=r"^survey line 3: value 'inf' is not finite"):
+        dataset_from(frame.assign(value=[1.0, np.inf]), name="survey")
+    with pytest.raises(DataError, match=r"^data frame line 1: no column unit, source; expected"):
+        dataset_from(frame.drop(columns=["unit", "source"]))
+
+
+def _workbook(folder, rows, name="park.xlsx"):
+    openpyxl = pytest.importorskip("openpyxl", reason="the extra excel is not installed")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.create_sheet("notes").append(["not", "a", "table"])
+    path = folder / name
+    book.save(path)
+    return path
+
+
+def test_the_first_sheet_of_a_workbook_is_read(tmp_path):
+    header = [*HEADER.strip().split(","), "error", None]
+    rows = [["p", 2001, "firms", 10, "firms", "a", 0.5], ["p", 2002.0, "firms", 12.25, "firms", "a"], [None] * 7]
+    firms = cal.read_dataset(_workbook(tmp_path, [header, *rows, ["p", 2003, "firms", None, "firms", "a"]]))["firms"]
+    assert firms.values.tolist() == [10.0, 12.25]
+    assert firms.lines == (2, 3)
+    assert firms.skipped == ((5, "year 2003 has no value"),)
+    np.testing.assert_array_equal(firms.errors, [0.5, np.nan])
+
+
+@pytest.mark.parametrize("cell", ["#N/A", "1,200", "n.a."])
+def test_a_cell_of_a_workbook_that_is_no_number_is_told(tmp_path, cell):
+    path = _workbook(tmp_path, [HEADER.strip().split(","), ["p", 2001, "firms", cell, "firms", "a"]])
+    with pytest.raises(DataError, match=rf"^park\.xlsx line 2: value '{cell}' is not a number"):
+        cal.read_dataset(path)
+
+
+def test_an_empty_workbook_and_one_that_is_none(tmp_path):
+    with pytest.raises(DataError, match=r"^park\.xlsx line 1: no column .* found nothing$"):
+        cal.read_dataset(_workbook(tmp_path, []))
+    path = tmp_path / "text.xlsx"
+    path.write_text(HEADER)
+    with pytest.raises(DataError, match=r"^text\.xlsx is not an Excel workbook; save it as \.xlsx or as CSV in UTF-8$"):
+        cal.read_dataset(path)
+
+
+def test_without_openpyxl_the_error_says_what_to_install(tmp_path, monkeypatch):
+    path = _workbook(tmp_path, [HEADER.strip().split(",")])
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match=r"pip install 'sd-cluster\[excel\]', or save the sheet as CSV$"):
+        cal.read_dataset(path)
+
+
+def test_all_regions_of_a_table_are_read_at_once(tmp_path):
+    path = _table(tmp_path, "p,2001,firms,10,firms,b", "q,2001,firms,20,firms,b", "r,1990,firms,20,firms,b")
+    found = read_datasets(path, first=2000)
+    assert {region: one["firms"].values.tolist() for region, one in found.items()} == {"p": [10.0], "q": [20.0]}
+    assert read_datasets(pd.read_csv(path)).keys() == {"p", "q", "r"}
+    with pytest.raises(DataError, match=r"^park\.csv has no figure from 2005 on"):
+        read_datasets(path, first=2005)
+
+
+def test_the_parks_of_taiwan_add_up_to_their_total():
+    total = cal.read_dataset("taiwan_parks")["revenue"]
+    parks = [cal.read_dataset(name)["revenue"] for name in ("hsinchu", "southern_taiwan", "central_taiwan")]
+    by_year = [dict(zip(one.years, one.values, strict=True)) for one in (total, *parks)]
+    years = sorted(set.intersection(*map(set, by_year)))
+    assert len(years) == 13
+    for year in years:
+        whole, *parts = (one[year] for one in by_year)
+        assert sum(parts) == pytest.approx(whole, rel=1e-3)
