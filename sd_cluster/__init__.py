@@ -15,6 +15,7 @@ from sd_cluster.elasticities import Elasticities as Elasticities
 from sd_cluster.elasticities import local as local
 from sd_cluster.ensemble import Ensemble as Ensemble
 from sd_cluster.ensemble import Failure as Failure
+from sd_cluster.ensemble import load_ensemble as load_ensemble
 from sd_cluster.ensemble import sweep as sweep
 from sd_cluster.errors import DataError as DataError
 from sd_cluster.errors import FitError as FitError
@@ -59,6 +60,6 @@ from sd_cluster.solvers import Adaptive as Adaptive
 from sd_cluster.solvers import Euler as Euler
 from sd_cluster.solvers import RungeKutta4 as RungeKutta4
 from sd_cluster.space import Space as Space
-from sd_cluster.study import StudyError as StudyError
 from sd_cluster.study import read_study as read_study
+from sd_cluster.study_table import StudyError as StudyError
 from sd_cluster.version import __version__ as __version__

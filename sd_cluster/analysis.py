@@ -12,7 +12,7 @@ from sd_cluster.answers import Answers, Bools, Function, Subject, evaluate, kept
 from sd_cluster.draws import Draws
 from sd_cluster.errors import ScenarioError
 from sd_cluster.estimators import Estimate, Ints
-from sd_cluster.indices import Indices
+from sd_cluster.indices import NEVER_NEGATIVE, Indices
 from sd_cluster.kernel import Floats
 from sd_cluster.measures import measures_of
 from sd_cluster.model import Model
@@ -92,7 +92,7 @@ class Blocks:
             outputs=answers.outputs,
             times=answers.times.copy(),
             values=values | {kind: self._shaped(own) for kind, own in (without or {}).items()},
-            low={kind: values[kind] - errors[kind] for kind in values},
+            low={kind: _low(kind, values[kind], errors[kind]) for kind in values},
             high={kind: values[kind] + errors[kind] for kind in values},
             main=main,
             samples=samples,
@@ -112,6 +112,12 @@ class Blocks:
         table = np.full((*columns.shape[:-1], *places.shape), np.nan)
         table[..., places] = np.where(self.undefined, np.nan, columns)
         return np.ascontiguousarray(table.swapaxes(-1, -2))
+
+
+def _low(kind: str, values: Floats, errors: Floats) -> Floats:
+    """Lower ends of intervals, at zero for a kind that is never negative."""
+    low: Floats = values - errors
+    return np.maximum(low, 0.0) if kind in NEVER_NEGATIVE else low
 
 
 def blocks_of(
@@ -175,16 +181,13 @@ def sampled(subject: Subject, space: Space | None, of: Of, samples: int, setting
 
 
 class Given:
-    """A sample from which any of several indices can be read: parameters `x` and answers `y`, one row a run.
-
-    `y` has the columns that vary.
-    """
+    """A sample from which any of several indices can be read: parameters `x` of the runs that are there."""
 
     def __init__(self, subject: Subject, space: Space | None, samples: int, settings: Settings) -> None:
         draws, answers = sampled(subject, space, settings.get("of"), samples, settings)
         self.blocks = blocks_of(answers, draws, 1, "runs", settings)
         self.samples, self.x = len(draws), draws.values[self.blocks.kept]
-        self.y = self.blocks.values[:, 0, ~self.blocks.undefined]
+        self.varying = np.flatnonzero(~self.blocks.undefined)
 
     def indices(
         self,
@@ -211,22 +214,29 @@ class Given:
         extra
             Works out kinds without intervals from the others.
         """
-        with np.errstate(invalid="ignore", divide="ignore"):
-            own = estimator(self.x, self.y)
-            again = [estimator(self.x[rows], self.y[rows]) for rows in self.blocks.picks(resamples).T]
-        kinds = {}
-        for kind, found in own.items():
-            resampled = np.stack([one[kind] for one in again])
-            value = 2.0 * found - resampled.mean(axis=0) if unbias else found
-            kinds[kind] = self._widened(value), self._widened(estimators.spread(resampled))
-        without = {kind: self._widened(found) for kind, found in (extra(own) if extra else {}).items()}
+        picked = self.blocks.picks(resamples)
+
+        @np.errstate(invalid="ignore", divide="ignore")
+        def some(values: Floats) -> dict[str, Estimate]:
+            y = np.ascontiguousarray(values[:, 0])
+            again = [estimator(self.x[rows], y[rows]) for rows in picked.T]
+            kinds = {}
+            for kind, found in estimator(self.x, y).items():
+                resampled = np.stack([one[kind] for one in again])
+                kinds[kind] = 2.0 * found - resampled.mean(axis=0) if unbias else found, estimators.spread(resampled)
+            return kinds
+
+        found = estimators.by_columns(some, self.blocks.values, self.varying)
+        more = extra({kind: own for kind, (own, _) in found.items()}) if extra else {}
+        without = {kind: self._widened(one) for kind, one in more.items()}
+        kinds = {kind: (self._widened(own), self._widened(error)) for kind, (own, error) in found.items()}
         return self.blocks.indices(method, main, kinds, self.samples, notes, without=without)
 
     def idle_delta(self) -> str:
         """Say what delta reads for a random parameter, on the first column that varies."""
-        if not self.y.shape[1]:
+        if not len(self.varying):
             return "no output varies"
-        y, random = self.y[:, :1], chance(self.blocks.settings)
+        y, random = self.blocks.values[:, 0, self.varying[:1]], chance(self.blocks.settings)
         x = random.random((len(y), 4))
         again = [estimators.delta(x[rows], y[rows]) for rows in estimators.picks(len(y), 4, random).T]
         reads = float((2.0 * estimators.delta(x, y) - np.mean(again, axis=0)).mean())

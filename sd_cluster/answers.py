@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from sd_cluster.errors import ModelError, SimulationError, near
 from sd_cluster.kernel import Floats
 from sd_cluster.measures import Course, Measure, measures_of
 from sd_cluster.model import Model, key
+from sd_cluster.room import room_for
 from sd_cluster.settings import Of, Settings, Sweeping
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Answers:
         Why runs were lost, some of them, in words.
     notes
         What a reader should know of the runs.
+    folder
+        Where tables that would take much of the memory may lie, beside the store of the runs.
     """
 
     values: Floats
@@ -59,6 +63,7 @@ class Answers:
     ok: Bools
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
     @property
     def lost(self) -> int:
@@ -130,14 +135,15 @@ def read_ensemble(ensemble: "Ensemble", measures: Sequence[Measure]) -> Answers:
             reasons.append(told + hint)
         answered &= has
     labels = tuple(one.label for one in measures)
-    return Answers(values, times, labels, courses, answered, tuple(reasons), tuple(ensemble.notes))
+    notes, folder = tuple(ensemble.notes), _folder(ensemble.values)
+    return Answers(values, times, labels, courses, answered, tuple(reasons), notes, folder)
 
 
 def _gathered(ensemble: "Ensemble", measures: Sequence[Measure], saved: Floats, n_times: int) -> Floats:
     """Answers of all measures, shape (n_runs, n_times, n_outputs), the runs of one side by side in memory."""
     folded = {key(name): column for column, name in enumerate(ensemble.names)}
     reads = [{name: _column(name, folded, ensemble) for name in one.variables or ensemble.names} for one in measures]
-    table = np.full((n_times, len(measures), len(ensemble)), np.nan)
+    table = room_for((n_times, len(measures), len(ensemble)), _folder(ensemble.values))
     for low, rows in _chunks(ensemble.values):
         for number, (one, variables) in enumerate(zip(measures, reads, strict=True)):
             columns = {name: rows[:, :, column] for name, column in variables.items()}
@@ -153,6 +159,12 @@ def _chunks(values: Any) -> Iterator[tuple[int, Floats]]:
     size = len(values) if isinstance(values, np.ndarray) else values.chunks[0]
     for low in range(0, values.shape[0], size):
         yield low, np.asarray(values[low : low + size])
+
+
+def _folder(values: Any) -> Path | None:
+    """Where the store of an ensemble lies on this machine, if it does."""
+    root = getattr(getattr(values, "store", None), "root", None)
+    return None if root is None else Path(root)
 
 
 def _column(name: str, folded: dict[str, int], ensemble: "Ensemble") -> int:
@@ -219,10 +231,19 @@ def kept_blocks(
     n_blocks = len(answers.values) // size
     kept: Bools = np.asarray(answers.ok.reshape(n_blocks, size).all(axis=1))
     columns = np.moveaxis(answers.values, 0, -1).reshape(-1, n_blocks, size)
-    if not answers.places.all():
-        columns = columns[answers.places.ravel()]
-    if kept.all():
+    told = np.flatnonzero(answers.places.ravel())
+    if kept.all() and len(told) == len(columns):
         return np.moveaxis(columns, 0, -1), kept, ()
+    notes = () if kept.all() else (_loss(answers, kept, size, what, allow_failures=allow_failures),)
+    left = room_for((len(told), int(kept.sum()), size), answers.folder)
+    for here, column in zip(left, told, strict=True):
+        here[...] = columns[column][kept]
+    return np.moveaxis(left, 0, -1), kept, notes
+
+
+def _loss(answers: Answers, kept: Bools, size: int, what: str, *, allow_failures: bool) -> str:
+    """Say what was lost, or refuse as `kept_blocks` does."""
+    n_blocks = len(kept)
     gone = n_blocks - int(kept.sum())
     plural = "run was" if answers.lost == 1 else "runs were"
     told = f"{answers.lost} of {len(answers.ok)} {plural} lost"
@@ -238,7 +259,7 @@ def kept_blocks(
             f"{told}{why}. What is left would answer for another space than the one asked about: "
             "narrow the ranges, or pass allow_failures=True and read the result as of the runs that went through"
         )
-    return np.moveaxis(columns[:, kept], 0, -1), kept, (told + why,)
+    return told + why
 
 
 def _sweep(model: Model, draws: Draws, **settings: Any) -> "Ensemble":

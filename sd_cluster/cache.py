@@ -1,9 +1,10 @@
 """Machine code of kernels on disk: found again by a hash, checked before it is used, rebuilt when in doubt.
 
 An entry is a folder named after a hash of the source, of the versions of everything that shaped its machine code and
-of the processor. It holds the source, numba's own cache files and a seal: a keyed hash over these files, whose key
-lies beside the entries and never leaves this machine. An entry that is incomplete, altered or copied from elsewhere
-does not bear the right seal and is built anew. Entries appear by one rename, so processes may race for one.
+of the processor. It holds the source, the machine code (numba's own cache files, or an object file) and a seal: a keyed
+hash over these files, whose key lies beside the entries and never leaves this machine. An entry that is incomplete,
+altered or copied from elsewhere does not bear the right seal and is built anew. Entries appear by one rename, so
+processes may race for one.
 """
 
 import hashlib
@@ -15,14 +16,18 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sd_cluster.files import cache_folder, write_beside
+from sd_cluster.linking import ENTRY, Linked, entry_source, object_file, symbol_of
 
 _SOURCE = "kernel.py"
 _SEAL = "seal"
+_OBJECT = "object"
+_SYMBOL = "symbol"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class _Recipe:
     helpers: Mapping[str, Any]
     signatures: Mapping[str, str]
     inlined: Mapping[str, Any]
+    linked: str
 
 
 def compiled(
@@ -40,6 +46,7 @@ def compiled(
     helpers: Mapping[str, Any],
     signatures: Mapping[str, str],
     inlined: Mapping[str, Any] | None = None,
+    linked: str = "",
 ) -> dict[str, Any]:
     """Compile a kernel's source with numba, or take it from the cache.
 
@@ -54,13 +61,16 @@ def compiled(
     inlined
         Helpers to write into loops over many runs. Where there are any, sums may be reordered and contracted, and
         the functions let other threads run.
+    linked
+        The one function that is wanted, where it takes arrays and numbers and gives nothing: it is then kept as an
+        object file, which needs no numba when it is found again.
 
     Returns
     -------
     functions
-        The compiled functions by name.
+        The compiled functions by name, or the one that is wanted.
     """
-    recipe = _Recipe(source, helpers, signatures, inlined or {})
+    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked)
     root = cache_folder() / "kernels"
     entry = root / _name(recipe)
     try:
@@ -70,7 +80,7 @@ def compiled(
         return _build(recipe, None)
     if _sealed(entry, source, key):
         try:
-            return _build(recipe, entry)
+            return _taken(recipe, entry) if linked else _build(recipe, entry)
         except (OSError, RuntimeError):  # numba finds its own files only where it may write
             return _build(recipe, None)
     shutil.rmtree(entry, ignore_errors=True)
@@ -90,18 +100,18 @@ def compiled(
 
 
 def _name(recipe: _Recipe) -> str:
-    import llvmlite
+    from importlib.metadata import version
+
     import llvmlite.binding as llvm
-    import numba
 
     from sd_cluster.version import __version__
 
     codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
     codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        recipe.source, *map(str, recipe.signatures.items()),
+        recipe.source, recipe.linked, *map(str, recipe.signatures.items()),
         *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
-        __version__, numba.__version__, llvmlite.__version__, sys.version, platform.machine(),
+        __version__, version("numba"), version("llvmlite"), sys.version, platform.machine(),
         llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
     ]  # fmt: skip
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
@@ -151,6 +161,8 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
         for name, function in recipe.inlined.items():
             namespace[name] = numba.njit(function, inline="never", error_model="numpy", fastmath={"contract", "nsz"})
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function
+    if recipe.linked:
+        return _linked(recipe, namespace, options, entry)
     exec(compile(recipe.source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
     config: Any = numba.config
     elsewhere, config.CACHE_DIR = config.CACHE_DIR, ""  # the seal guards the entry's own folder
@@ -160,6 +172,33 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
     finally:
         config.CACHE_DIR = elsewhere
     return namespace
+
+
+def _taken(recipe: _Recipe, entry: Path) -> dict[str, Any]:
+    """The one function that is wanted, from its object file."""
+    symbol = (entry / _SYMBOL).read_text(encoding="ascii")
+    return {recipe.linked: Linked((entry / _OBJECT).read_bytes(), symbol, recipe.signatures[recipe.linked])}
+
+
+def _linked(recipe: _Recipe, namespace: dict[str, Any], options: dict[str, Any], entry: Path | None) -> dict[str, Any]:
+    """Compile the one function that is wanted, keep it as an object file where there is an entry, and link it."""
+    numba: Any = import_module("numba")
+    signature = recipe.signatures[recipe.linked]
+    before, its = entry_source(recipe.linked, signature)
+    exec(compile(f"{recipe.source}\n\n{before}", "<kernel>", "exec"), namespace)
+    namespace["carray"] = numba.carray
+    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    for name, one in recipe.signatures.items():  # who owns an array is the caller's to know
+        namespace[name] = numba.njit(one, _nrt=False, **options)(namespace[name])
+    module, symbol = symbol_of(numba.njit(its, **options)(namespace[ENTRY]))
+    code = object_file(module, symbol)
+    if entry is not None:
+        (entry / _OBJECT).write_bytes(code)
+        (entry / _SYMBOL).write_text(symbol, encoding="ascii")
+    try:
+        return {recipe.linked: Linked(code, symbol, signature)}
+    except RuntimeError:  # a system whose linker does not take it
+        return _build(replace(recipe, linked=""), None)
 
 
 def _ours(function: object) -> bool:

@@ -106,7 +106,7 @@ def fans(
     units: Mapping[str, str] | None = None,
     time_label: str = "year",
     bands: Sequence[float] = BANDS,
-    columns: int = 3,
+    columns: int | None = None,
 ) -> Figure:
     """Draw small multiples of fans: one for each variable.
 
@@ -120,9 +120,9 @@ def fans(
     time_label, bands
         As in `fan`.
     columns
-        Charts beside one another.
+        Charts beside one another; where not given three, or two for four charts.
     """
-    columns = min(columns, len(values))
+    columns = min(columns or _columns(len(values)), len(values))
     rows = -(-len(values) // columns)
     with look():
         figure = blank(height=1.95 * rows + 0.55)
@@ -139,6 +139,11 @@ def fans(
             axes.tick_params(labelbottom=True)
         legend_above(figure, grid[0, 0])
     return figure
+
+
+def _columns(charts: int) -> int:
+    """Charts beside one another so that the last row is full more often."""
+    return 2 if charts == 4 else 3
 
 
 def tornado(
@@ -367,7 +372,7 @@ def scatter(
     y_label: str = "",
     title: str | None = None,
     success: ArrayLike | None = None,
-    columns: int = 3,
+    columns: int | None = None,
     most: int = 2000,
 ) -> Figure:
     """Draw an outcome against each parameter, one point a run, with the trend of its middle half.
@@ -383,13 +388,13 @@ def scatter(
     success : shape (n_runs,), boolean
         Runs to draw in a colour of their own.
     columns
-        Charts beside one another.
+        Charts beside one another; where not given three, or two for four charts.
     most
         Points drawn at most, every second, third, ... of more; the trend is of all.
     """
     result = np.asarray(outcome, dtype=float)
     marked = np.zeros(result.shape, bool) if success is None else np.asarray(success, dtype=bool)
-    columns = min(columns, len(values))
+    columns = min(columns or _columns(len(values)), len(values))
     rows = -(-len(values) // columns)
     with look():
         figure = blank(width=7.2 if columns > 1 else 5.4, height=2.0 * rows + 0.4 if columns > 1 else 3.6)
@@ -407,7 +412,8 @@ def scatter(
             axes.xaxis.set_major_formatter(axes.yaxis.get_major_formatter())
         for axes in list(grid.flat)[len(values) :]:
             axes.set_axis_off()
-        grid[0, 0].set_title(y_label, fontweight="normal", fontsize=8.5, color=MUTED, pad=5)
+        told = f"{y_label} · line: median, band: middle half" if y_label else "line: median, band: middle half"
+        grid[0, 0].set_title(told, fontweight="normal", fontsize=8.5, color=MUTED, pad=5)
         if title:
             figure.suptitle(title, x=0.012, ha="left", fontsize=9, fontweight="bold")
     return figure

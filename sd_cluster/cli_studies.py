@@ -15,7 +15,6 @@ from sd_cluster.errors import near
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
     from matplotlib.figure import Figure
 
     from sd_cluster.ensemble import Ensemble
@@ -74,7 +73,7 @@ def sweep(
     """Run a model under many draws of its uncertain parameters, as a study file says.
 
     Writes the runs with their draws (netCDF, or Zarr where the file names a store), quantiles over time as CSV,
-    and fan charts.
+    fan charts, and the last values against the parameters.
 
     A sweep into a store that was interrupted goes on where it stopped when it is called again.
     """
@@ -115,7 +114,8 @@ def sensitivity(
     from sd_cluster import sensitivity as analyses
     from sd_cluster.files import write_beside
     from sd_cluster.look import slug
-    from sd_cluster.study import StudyError, read_study
+    from sd_cluster.study import read_study
+    from sd_cluster.study_table import StudyError
 
     plan = read_study(study)
     inner = dict(plan.settings)
@@ -209,7 +209,7 @@ def _write_sweep(found: Ensemble, study: Study, folder: Path, *, figures: bool) 
     from sd_cluster.files import write_beside
 
     stem = study.path.stem
-    written = [folder / study.store] if study.store else [_write_runs(found, folder / f"{stem}.nc")]
+    written = [folder / study.store] if study.store else [found.save(folder / f"{stem}.nc")]
     table = quantiles(found)
     written.append(
         write_beside(
@@ -229,23 +229,6 @@ def _write_sweep(found: Ensemble, study: Study, folder: Path, *, figures: bool) 
     if figures:
         written += _draw_fans(found, study, folder)
     return written
-
-
-def _write_runs(found: Ensemble, path: Path) -> Path:
-    from sd_cluster.files import write_beside
-
-    dataset = found.dataset()
-    return write_beside(path, lambda neighbour: _to_netcdf(dataset, neighbour))
-
-
-def _to_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write in the classic format: lists as JSON, draws as plain variables, named in the attribute `parameters`."""
-    import json
-
-    drawn = [str(name) for name in dataset.coords if name not in ("draw", "time", "ok")]
-    listed = {name: json.dumps(list(one)) for name, one in dataset.attrs.items() if isinstance(one, list | tuple)}
-    plain = dataset.reset_coords(drawn).assign_attrs({**listed, "parameters": json.dumps(drawn)})
-    plain.to_netcdf(path, engine="scipy")
 
 
 def quantiles(found: Ensemble, shares: Sequence[float] = QUANTILES) -> pd.DataFrame:
@@ -278,7 +261,10 @@ def _good(found: Ensemble, name: str) -> Floats:
 
 
 def _draw_fans(found: Ensemble, study: Study, folder: Path) -> list[Path]:
-    """Draw all variables side by side, and each by itself, from evenly chosen runs where there are very many."""
+    """Draw all variables side by side, and each by itself, from evenly chosen runs where there are very many.
+
+    Beside each, its last values against the parameters.
+    """
     from sd_cluster.charts import fan, fans
     from sd_cluster.look import sentence_case, slug
     from sd_cluster.plot import save
@@ -288,12 +274,12 @@ def _draw_fans(found: Ensemble, study: Study, folder: Path) -> list[Path]:
     good = {name: _good(found, name)[::every].copy() for name in found.names}
     units = dict(zip(found.names, found.units, strict=True))
     written: list[Path] = []
-    columns = 2 if len(good) == 4 else 3
     if len(good) > 1:
-        written += save(fans(found.times, good, units=units, time_label=label, columns=columns), folder, f"{stem}-fans")
+        written += save(fans(found.times, good, units=units, time_label=label), folder, f"{stem}-fans")
     for name, runs in good.items():
         figure = fan(found.times, runs, title=sentence_case(name), unit=units[name], time_label=label)
         written += save(figure, folder, f"{stem}-{slug(name)}")
+        written += save(found.scatter(name), folder, f"{stem}-{slug(name)}-scatter")
     return written
 
 

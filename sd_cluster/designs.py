@@ -15,13 +15,15 @@ from sd_cluster.space import Space, lay
 
 
 def independent(space: Space, method: str) -> None:
-    """Refuse a space whose parameters go together, for methods that suppose they do not.
+    """Refuse what is no space, or one whose parameters go together, for methods that suppose they do not.
 
     Raises
     ------
     ScenarioError
-        If they do; the text names what to use instead.
+        The text names what to use instead.
     """
+    if not isinstance(space, Space):
+        raise ScenarioError(f"{method} goes over a space, as Space({{'initial trust': (0.05, 0.6)}}); got {space!r}")
     if not space.independent:
         raise ScenarioError(
             f"{method} supposes that parameters are independent, but this space says that some go together; "

@@ -1,48 +1,43 @@
 """Many runs of one model: the same equations under many draws of its parameters."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from os import PathLike
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sd_cluster.batch import Batch, changes_of, padded, switch_times
+from sd_cluster.batch import Batch
 from sd_cluster.draws import Draws
-from sd_cluster.errors import ModelError, SimulationError, near
-from sd_cluster.grid import Grid, Whole, smooth_grid, step_grid
-from sd_cluster.kernel import Floats
-from sd_cluster.lanes import varied_switches
+from sd_cluster.ensemble_file import drawn_label, read_ensemble, write_ensemble
+from sd_cluster.errors import ModelError, ScenarioError, SimulationError, near
+from sd_cluster.grid import Grid, Whole
+from sd_cluster.kernel import Backend, Floats
+from sd_cluster.look import unit_label
 from sd_cluster.model import Horizon, Model, key
-from sd_cluster.moments import chosen_horizon, plain_changes, save_times, steps_of
-from sd_cluster.progress import progress_bar
+from sd_cluster.moments import chosen_horizon, plain_changes
+from sd_cluster.paths import Path, choose_path
 from sd_cluster.scenario import Scenario, apply
-from sd_cluster.simulation import simulate
-from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
+from sd_cluster.solvers import Adaptive, Solver
 from sd_cluster.store import Store
+from sd_cluster.workers import CHUNK, CHUNK_ALONE, Alone, in_tasks, run_alone, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from dask.distributed import Client
+    from matplotlib.figure import Figure
 
-CHUNK = 2048
-"""Runs that one task carries out: fine enough for a progress bar, coarse enough to be quick."""
+FOREMOST = 9
+"""Parameters that a figure shows of many."""
 
-PILOT = 256
-"""Runs on which a step is tried."""
+TOLD = 500
+"""Failed runs up to which all are solved once more, one by one; of more, the first are asked for the reason."""
 
-MOST_STEPS = 20_000
-"""Steps of one run above which the model is taken for stiff."""
-
-TRIED = 20
-"""Failed runs of the pilot that are tried alone, to tell a step too long from a run without a solution."""
-
-TOLD = 200
-"""Failed runs that are looked into one by one, for year and stock."""
+ASKED = 20
+"""Failed runs that are asked for the reason where there are too many."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,26 @@ class Ensemble:
         """Number of runs."""
         return len(self.draws)
 
+    def __str__(self) -> str:
+        lost = int((~self.ok).sum())
+        of = f" of {self.provenance['model']}" if "model" in self.provenance else ""
+        failed = f", {lost:,} of which failed" if lost else ""
+        head = f"{len(self):,} runs{of}, {self.times[0]:g} to {self.times[-1]:g} in {len(self.times)} rows{failed}"
+        rows = [["", "5 %", "median", "95 %", ""]]
+        if lost < len(self):
+            last = np.asarray(self.values[:, len(self.times) - 1])[self.ok]
+            bands = np.quantile(last, (0.05, 0.5, 0.95), axis=0).T
+            for name, unit, band in zip(self.names, self.units, bands, strict=True):
+                told = [f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}" for value in band]
+                rows.append([name, *told, unit_label(unit)])
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        table = [
+            "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:4]), row[4]]).rstrip()
+            for row in rows
+        ]
+        title = [f"At {self.times[-1]:g}:", *table] if len(rows) > 1 else []
+        return "\n".join([head, *title, *(f"Note: {note}." for note in self.notes)])
+
     def unit(self, name: str) -> str:
         """Unit of a variable as the file declares it."""
         return self.units[self._column(name)]
@@ -128,34 +143,121 @@ class Ensemble:
             name: (("draw", "time"), self.values[:, :, column], {"units": unit})
             for column, (name, unit) in enumerate(zip(self.names, self.units, strict=True))
         }
-        drawn = {name: ("draw", self.draws[name]) for name in self.draws.names if name not in self.names}
+        drawn = {drawn_label(name, self.names): ("draw", self.draws[name]) for name in self.draws.names}
         places = {"draw": np.arange(len(self)), "time": self.times, "ok": ("draw", self.ok)}
         about = {"notes": list(self.notes), "provenance": json.dumps(self.provenance)}
         return xr.Dataset(data, coords={**places, **drawn}, attrs=about)
+
+    def plot(self, name: str) -> "Figure":
+        """Draw the runs of a variable that did not fail as a fan of quantile bands."""
+        from sd_cluster import charts
+        from sd_cluster.look import sentence_case
+
+        return charts.fan(self.times, self[name][self.ok], title=sentence_case(name), unit=self.unit(name))
+
+    def scatter(self, name: str, *, time: float | None = None, parameters: Sequence[str] | None = None) -> "Figure":
+        """Draw a variable against the parameters, one point a run, with the trend of its middle half.
+
+        Parameters
+        ----------
+        name
+            Of the variable.
+        time
+            When it is read; the last one where not given.
+        parameters
+            Which to draw; all where not given, or of many the nine whose ranks go with the variable most.
+
+        Raises
+        ------
+        ModelError
+            If the variable was not saved, or not at that time.
+        """
+        from sd_cluster import charts
+
+        at = float(self.times[-1]) if time is None else time
+        if not np.isclose(self.times, at).any():
+            raise ModelError(f"the ensemble has no row at {at:g}; the times are those of .times")
+        answers = np.asarray(self.values[:, int(np.abs(self.times - at).argmin()), self._column(name)])
+        chosen = parameters or _foremost(self.draws, answers, self.ok)
+        drawn = {parameter: self.draws[parameter][self.ok] for parameter in chosen}
+        return charts.scatter(drawn, answers[self.ok], y_label=f"{name} at {at:g}, {unit_label(self.unit(name))}")
 
     def frame(self) -> "pd.DataFrame":
         """A long table: one row a run and time, one column a variable."""
         import pandas as pd
 
         index = pd.MultiIndex.from_product([range(len(self)), self.times], names=["draw", "time"])
-        return pd.DataFrame(self.values.reshape(len(index), -1), index=index, columns=list(self.names))
+        values = np.asarray(self.values[:]).reshape(len(index), -1)
+        return pd.DataFrame(values, index=index, columns=list(self.names))
+
+    def parts(self) -> dict[str, Any]:
+        """All but the arrays, as JSON takes it."""
+        failures = [[None if one != one else one for one in astuple(failure)] for failure in self.failures]
+        about = {"names": self.draws.names, "seed": self.draws.seed, "method": self.draws.method}
+        return {
+            "names": list(self.names),
+            "units": list(self.units),
+            "draws": {**about, "names": list(self.draws.names), "notes": list(self.draws.notes)},
+            "failures": failures,
+            "notes": list(self.notes),
+            "provenance": dict(self.provenance),
+        }
+
+    def save(self, path: str | FilePath) -> FilePath:
+        """Write the ensemble to a netCDF file, whole or not at all; `load_ensemble` reads it back.
+
+        What a sweep has streamed to a store needs no saving: `load_ensemble` reads that too.
+
+        Returns
+        -------
+        path
+            The file, with the suffix `.nc`.
+        """
+        return write_ensemble(path, self.dataset(), self.parts())
 
 
-@dataclass(frozen=True)
-class Path:
-    """How the runs go through time: on one grid, or each on its own where `grid` is None."""
+def _foremost(draws: Draws, answers: Floats, ok: Any) -> list[str]:
+    """Parameters whose ranks go with some answers most, nine at the most, in the order of the draws."""
+    if len(draws.names) <= FOREMOST:
+        return list(draws.names)
 
-    grid: Grid | None
-    times: tuple[float, ...]
-    notes: tuple[str, ...]
-    error: float | None = None
+    def ranks(values: Floats) -> Floats:
+        places = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable")
+        return np.asarray(places - (len(values) - 1) / 2, dtype=float)
+
+    strength = np.abs(ranks(answers[ok]) @ ranks(draws.values[ok]))
+    return [draws.names[column] for column in sorted(np.argsort(-strength, kind="stable")[:FOREMOST])]
+
+
+def load_ensemble(path: str | FilePath) -> Ensemble:
+    """Read an ensemble that was saved, or that a sweep has streamed to a store.
+
+    Parameters
+    ----------
+    path
+        A netCDF file, or the folder that `store=` named; of the latter what is sliced is read.
+
+    Raises
+    ------
+    DataError
+        If the path leads to nothing, to something else, or to a sweep that was interrupted.
+    """
+    parts = read_ensemble(path)
+    failures = tuple(
+        Failure(draw, float("nan") if time is None else time, stock, text)
+        for draw, time, stock, text in parts["failures"]
+    )
+    names, units, notes = (tuple(parts[name]) for name in ("names", "units", "notes"))
+    return Ensemble(
+        parts["draws"], parts["times"], parts["values"], names, units, failures, parts["ok"], notes, parts["provenance"]
+    )
 
 
 def sweep(
     model: Model,
     draws: Draws,
     *,
-    outputs: Sequence[str] | None = None,
+    outputs: str | Sequence[str] | None = None,
     save: float | Sequence[float] | None = None,
     horizon: Horizon | tuple[float, float] | None = None,
     scenario: Scenario | None = None,
@@ -179,7 +281,7 @@ def sweep(
     draws
         Parameters, or stocks for their initial values, one row a run.
     outputs
-        Variables to save; the stocks where not given.
+        Variables to save, or the name of one; the stocks where not given.
     save
         Time between saved rows, or the times themselves; one unit of time where not given.
     horizon, scenario
@@ -206,251 +308,85 @@ def sweep(
     Raises
     ------
     ScenarioError, ModelError
-        If names, horizon or times do not fit the model.
+        If names, horizon or times do not fit the model, or a setting is none.
+    DataError
+        If `store` holds something else.
     """
+    if not isinstance(draws, Draws):
+        given = type(draws).__name__
+        raise ScenarioError(f"draws came as {given}; give Space(...).sample(n), or Draws.of({{name: values}})")
+    if not (isinstance(rtol, int | float) and 0.0 < rtol < 1.0):
+        raise ScenarioError(f"rtol={rtol!r} should lie between 0 and 1, as 1e-5 does")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ScenarioError(f"threads={threads!r} should be a whole number from 1 on, or None for all processors")
     batch = prepare(model, draws.names, outputs, horizon, scenario, solver)
-    path = choose_path(batch, draws, save, solver, rtol)
+    path = choose_path(batch, draws, save, solver, rtol, threads)
     units = tuple(model.variable(name).units for name in batch.outputs)
     about = provenance(batch, draws, path, solver, rtol)
     times = np.array(path.times)
-    kept = Store(store, draws, times, batch.outputs, units, about, CHUNK) if store is not None else None
-    if path.grid is None:
-        values, failures, ok = _one_by_one(batch, draws, path, solver, progress)
-        if kept is not None:
-            kept.write_all(values)
+    chunk = CHUNK if isinstance(path.how, Grid) else CHUNK_ALONE
+    kept = Store(store, draws, times, batch.outputs, units, about, chunk) if store is not None else None
+    if kept is None and client is None and isinstance(path.how, Grid):
+        out, failed = side_by_side(batch, draws.values, path.how, threads, progress)
+        values: Any = out.transpose(2, 0, 1)
     else:
-        if kept is not None or client is not None:
-            values, failed = _in_chunks(batch, draws, path.grid, threads, client, kept, progress)
-        else:
-            out, failed = _side_by_side(batch, draws, path.grid, threads, progress)
-            values = out.transpose(2, 0, 1)
-        failures, ok, mended = _look_into(batch, draws, path.grid, failed, values)
-        path = Path(path.grid, path.times, (*path.notes, *mended), path.error)
-    lost = _lost(failures, ok)
-    return Ensemble(draws, times, values, batch.outputs, units, failures, ok, (*path.notes, *lost), about)
+        values, failed = in_tasks(batch, draws.values, path.how, threads, client, kept, progress)
+    failures, ok, mended = _look_into(batch, draws, path, failed, values)
+    notes = (*path.notes, *mended, *_lost(failures, ok))
+    found = Ensemble(draws, times, values, batch.outputs, units, failures, ok, notes, about)
+    if kept is not None:
+        kept.finish(found.parts(), ok)
+    return found
 
 
 def prepare(
     model: Model,
     names: Sequence[str],
-    outputs: Sequence[str] | None,
+    outputs: str | Sequence[str] | None,
     horizon: Horizon | tuple[float, float] | None,
     scenario: Scenario | None,
     solver: Solver | None,
 ) -> Batch:
     """Check at the door what a sweep is asked for."""
+    if solver is not None and not isinstance(solver, Solver):
+        raise ScenarioError(f"solver={solver!r} is none; give RungeKutta4(), Euler() or Adaptive()")
     chosen = chosen_horizon(model, horizon, solver or Adaptive())
-    wanted = tuple(model.variable(name).name for name in (outputs if outputs is not None else model.stocks))
+    asked = [outputs] if isinstance(outputs, str) else model.stocks if outputs is None else outputs
+    wanted = tuple(model.variable(name).name for name in asked)
     if not wanted:
         raise ModelError(f"the sweep of {model.name} saves nothing; name at least one variable in outputs")
+    if twice := [name for name in wanted if wanted.count(name) > 1]:
+        raise ModelError(f"'{twice[0]}' stands twice among the outputs; name it once")
     base = scenario or Scenario()
     apply(model, Scenario("draws", dict.fromkeys(names, 0.0)))
     return Batch(model, base, chosen, tuple(names), wanted)
 
 
-def choose_path(batch: Batch, draws: Draws, save: Any, solver: Solver | None, rtol: float) -> Path:
-    """The path through time: as the solver says, or with a step that meets `rtol` on some of the runs."""
-    listed = save_times(batch.horizon, 1.0 if save is None and solver is None else save)
-    times = tuple(listed)
-    if isinstance(solver, Euler | RungeKutta4):
-        grid = step_grid(batch.horizon, times, solver, steps_of(times, batch.horizon))
-        return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}",))
-    if isinstance(solver, Adaptive):
-        return Path(None, times, ("solved run by run",))
-    kernel, varied, _ = batch.settled()
-    moving = varied_switches(kernel.model, varied)
-    if moving:
-        reason = f"switching times differ between runs ({', '.join(moving)}), so they were solved run by run"
-        return Path(None, times, (reason,))
-    return _halve(batch, draws, times, rtol)
-
-
-def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float) -> Path:
-    """Halve the step on some of the runs until halving it once more moves nothing by more than `rtol`."""
-    start, switches = batch.horizon.start, switch_times(batch)
-    pilot = _pilot(draws.values)
-    stops = np.unique([start, *times, *switches])
-    step = float(np.diff(stops).max(initial=(times[-1] - start) / 64.0)) if len(stops) > 1 else 1.0
-    step = min(step, max((times[-1] - start) / 8.0, 1e-12))
-    grid = smooth_grid(start, times, switches, step)
-    coarse, _ = batch.rows(pilot, grid)
-    pilot_ok = np.ones(len(pilot), dtype=bool)
-    while grid.total_steps <= MOST_STEPS:
-        finer = smooth_grid(start, times, switches, step / 2.0)
-        fine, failed = batch.rows(pilot, finer)
-        for draw in np.flatnonzero((failed >= 0) & pilot_ok)[:TRIED]:
-            pilot_ok[draw] = _can_be_solved(batch, pilot[draw])
-        error = _difference(coarse[:, :, pilot_ok], fine[:, :, pilot_ok])
-        if error <= rtol:
-            said = f"RungeKutta4 with steps of at most {step:g}: halving them moves nothing by more than {error:.1e}"
-            return Path(grid, times, (f"{said} of its largest value, on {len(pilot)} of {len(draws)} runs",), error)
-        step, grid, coarse = step / 2.0, finer, fine
-    reason = f"steps of {step:g} still leave an error above {rtol:g}, so the runs were solved one by one"
-    return Path(None, times, (reason,))
-
-
-def _pilot(values: Floats) -> Floats:
-    """Rows on which a step is tried: spread over all, the same whatever the order of the rows."""
-    size = np.maximum(np.abs(values).max(axis=0), 1e-300)
-    place = (values / size * np.sqrt(np.arange(2.0, values.shape[1] + 2.0))).sum(axis=1)
-    spread = np.unique(np.linspace(0, len(values) - 1, PILOT).astype(int))
-    rows: Floats = values[np.argsort(place, kind="stable")[spread]]
-    return rows
-
-
-def _can_be_solved(batch: Batch, row: Floats) -> bool:
-    """Whether a run that blew up side by side has a solution at all."""
-    try:
-        simulate(batch.model, batch.scenario.with_changes(changes_of(batch.names, row)), horizon=batch.horizon)
-    except SimulationError:
-        return False
-    return True
-
-
-def _difference(coarse: Floats, fine: Floats) -> float:
-    """Largest change between two grids, relative to each variable's largest value in its run."""
-    if not coarse.size:
-        return 0.0
-    size = np.maximum(np.abs(fine).max(axis=0), 1e-300)
-    with np.errstate(invalid="ignore", over="ignore"):
-        change = np.abs(coarse - fine).max(axis=0) / size
-    return float(np.nan_to_num(change, nan=np.inf, posinf=np.inf).max())
-
-
-def _side_by_side(batch: Batch, draws: Draws, grid: Grid, threads: int | None, progress: bool) -> tuple[Floats, Whole]:
-    """All runs on one grid, in threads; shape (n_times, n_outputs, n_runs), and the part in which each failed."""
-    out = np.empty((len(grid.times), len(batch.outputs), padded(len(draws))))
-    failed = np.empty(len(draws), dtype=np.int64)
-
-    def work(low: int) -> int:
-        high = min(low + CHUNK, len(draws))
-        failed[low:high] = batch.run(draws.values[low:high], grid, out, low)
-        return high - low
-
-    with ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1) as pool:
-        tasks = [pool.submit(work, low) for low in range(0, len(draws), CHUNK)]
-        with progress_bar(len(draws), "runs", progress) as advance:
-            for task in as_completed(tasks):
-                advance(task.result())
-    return out[:, :, : len(draws)], failed
-
-
-def _in_chunks(
-    batch: Batch,
-    draws: Draws,
-    grid: Grid,
-    threads: int | None,
-    client: "Client | None",
-    store: Store | None,
-    progress: bool,
-) -> tuple[Any, Whole]:
-    """All runs on one grid, chunk by chunk: on a Dask cluster, or to a store, or both."""
-    lows = store.missing() if store else list(range(0, len(draws), CHUNK))
-    values: Any = store.values if store else np.empty((len(draws), len(grid.times), len(batch.outputs)))
-    failed = store.failed if store else np.empty(len(draws), dtype=np.int64)
-    done = _on_cluster(batch, draws, grid, lows, client) if client else _in_threads(batch, draws, grid, lows, threads)
-    with progress_bar(len(draws), "runs", progress) as advance:
-        advance(len(draws) - min(len(lows) * CHUNK, len(draws)))
-        for low, (rows, broken) in done:
-            if store:
-                store.write(low, rows, broken)
-            else:
-                values[low : low + len(rows)] = rows
-            failed[low : low + len(rows)] = broken
-            advance(len(rows))
-    return values, failed
-
-
-def carry_out(batch: Batch, draws: Floats, grid: Grid) -> tuple[Floats, Whole]:
-    """One chunk of runs, wherever it is done: values of shape (n_runs, n_times, n_outputs), and which failed."""
-    out, failed = batch.rows(draws, grid)
-    return np.ascontiguousarray(out.transpose(2, 0, 1)), failed
-
-
-def _in_threads(
-    batch: Batch, draws: Draws, grid: Grid, lows: Sequence[int], threads: int | None
-) -> Iterator[tuple[int, tuple[Floats, Whole]]]:
-    """Chunks by threads of this process, only a few at a time so that memory stays small."""
-    workers = threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        pending: dict[Future[tuple[Floats, Whole]], int] = {}
-        for low in lows:
-            pending[pool.submit(carry_out, batch, draws.values[low : low + CHUNK], grid)] = low
-            if len(pending) > workers:
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    yield pending.pop(future), future.result()
-        for future in as_completed(list(pending)):
-            yield pending[future], future.result()
-
-
-def _on_cluster(
-    batch: Batch, draws: Draws, grid: Grid, lows: Sequence[int], client: "Client"
-) -> Iterator[tuple[int, tuple[Floats, Whole]]]:
-    """Chunks by the workers of a Dask cluster, which does a lost worker's chunks again elsewhere."""
-    from dask import distributed
-
-    completed: Any = distributed.as_completed
-    scatter: Any = client.scatter
-    shared = scatter(batch, broadcast=True)
-    futures = {
-        client.submit(carry_out, shared, draws.values[low : low + CHUNK], grid, pure=False, retries=3): low
-        for low in lows
-    }
-    for future, result in completed(list(futures), with_results=True):
-        yield futures.pop(future), result
-
-
 def _look_into(
-    batch: Batch, draws: Draws, grid: Grid, failed: Whole, values: Floats
+    batch: Batch, draws: Draws, path: Path, failed: Whole, values: Any
 ) -> tuple[tuple[Failure, ...], Any, tuple[str, ...]]:
-    """Solve the runs that failed side by side once more, alone: some can be done, the others say why not."""
+    """Solve the runs that failed once more, alone: some can be done, the others say why not."""
     ok, failures, mended = failed < 0, [], 0
-    for draw in map(int, np.flatnonzero(~ok)[:TOLD]):
-        scenario = batch.scenario.with_changes(changes_of(batch.names, draws.values[draw]))
+    lost = np.flatnonzero(~ok)
+    many = len(lost) > TOLD  # all or none, so that the numbers do not depend on the order of the draws
+    backend: Backend = "numba" if len(lost) > ASKED else "python"
+    alone = path.how if isinstance(path.how, Alone) else Alone(path.times, Adaptive(), backend)
+    for draw in map(int, lost[: ASKED if many else None]):
         try:
-            run = simulate(batch.model, scenario, horizon=batch.horizon, save=grid.times.tolist())
-            values[draw] = np.column_stack([run[name] for name in batch.outputs])
-            ok[draw], mended = True, mended + 1
+            solved = run_alone(batch, draws.values[draw], alone)
         except SimulationError as error:
-            failures.append(Failure(draw, *_when(batch, grid, int(failed[draw]), str(error))))
-    for draw in map(int, np.flatnonzero(~ok)):
-        row = int(np.searchsorted(grid.times, grid.time_of_part(int(failed[draw]))))
-        values[draw, row:] = np.nan
-    untold = np.flatnonzero(~ok)[len(failures) :]
-    failures += [Failure(int(draw), grid.time_of_part(int(failed[draw])), "", "the run blew up") for draw in untold]
+            time = error.time if np.isfinite(error.time) else path.time_of(int(failed[draw]))
+            failures.append(Failure(draw, time, error.stock, str(error)))
+        else:
+            if not many:
+                values[draw], ok[draw], mended = solved, True, mended + 1
+    told = {failure.draw for failure in failures}
+    untold = [draw for draw in map(int, np.flatnonzero(~ok)) if draw not in told]
+    failures += [Failure(draw, path.time_of(int(failed[draw])), "", "the run blew up") for draw in untold]
     notes = (f"{mended} run(s) failed side by side and were solved one by one",) if mended else ()
-    return tuple(failures), ok, notes
-
-
-def _when(batch: Batch, grid: Grid, part: int, text: str) -> tuple[float, str, str]:
-    return grid.time_of_part(part), _stock_in(batch, text), text
-
-
-def _stock_in(batch: Batch, text: str) -> str:
-    """The last of the stocks that an error names, or nothing."""
-    return next((name for name in reversed(batch.model.stocks) if f"'{name}'" in text), "")
-
-
-def _one_by_one(
-    batch: Batch, draws: Draws, path: Path, solver: Solver | None, progress: bool
-) -> tuple[Floats, tuple[Failure, ...], Any]:
-    """Each run by the adaptive solver."""
-    values = np.full((len(draws), len(path.times), len(batch.outputs)), np.nan)
-    ok, failures = np.ones(len(draws), dtype=bool), []
-    chosen = solver if isinstance(solver, Adaptive) else Adaptive()
-    with progress_bar(len(draws), "runs", progress) as advance:
-        for draw, row in enumerate(draws.values):
-            scenario = batch.scenario.with_changes(changes_of(batch.names, row))
-            try:
-                run = simulate(
-                    batch.model, scenario, horizon=batch.horizon, save=path.times, solver=chosen, backend="numba"
-                )
-                values[draw] = np.column_stack([run[name] for name in batch.outputs])
-            except SimulationError as error:
-                ok[draw] = False
-                failures.append(Failure(draw, float("nan"), _stock_in(batch, str(error)), str(error)))
-            advance(1)
-    return values, tuple(failures), ok
+    if many and isinstance(path.how, Grid):
+        notes = (f"{len(lost)} runs failed side by side, too many to try each alone; solver=Adaptive() does",)
+    return tuple(sorted(failures, key=lambda failure: failure.draw)), ok, notes
 
 
 def _lost(failures: tuple[Failure, ...], ok: Any) -> tuple[str, ...]:
@@ -469,7 +405,7 @@ def provenance(batch: Batch, draws: Draws, path: Path, solver: Solver | None, rt
         "scenario": {"name": batch.scenario.name, "changes": plain_changes(batch.scenario.changes)},
         "draws": {"names": list(draws.names), "method": draws.method, "seed": draws.seed, "count": len(draws)},
         "solver": {"name": type(solver).__name__, **asdict(solver)} if solver else {"rtol": rtol},
-        "steps": path.grid.total_steps if path.grid else None,
+        "steps": path.how.total_steps if isinstance(path.how, Grid) else None,
         "error": path.error,
         "horizon": asdict(batch.horizon),
         "versions": {"sd_cluster": __version__, "numpy": np.__version__},

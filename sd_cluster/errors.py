@@ -1,5 +1,6 @@
 """Errors a user may meet: each says what came, what was expected and what to do."""
 
+import math
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -40,7 +41,21 @@ class ScenarioError(SdClusterError):
 
 
 class SimulationError(SdClusterError):
-    """A run that could not go on; the text names the time and the variable."""
+    """A run that could not go on; the text names the time and the variable.
+
+    Attributes
+    ----------
+    time
+        When, in the model's unit of time; not a number where that is not known.
+    variable
+        What could not be computed; empty where nothing can be blamed alone.
+    stock
+        The stock that is it, or depends on it; empty where there is none.
+    """
+
+    def __init__(self, text: str, *, time: float = math.nan, variable: str = "", stock: str = "") -> None:
+        super().__init__(text)
+        self.time, self.variable, self.stock = time, variable, stock
 
 
 class DataError(SdClusterError):

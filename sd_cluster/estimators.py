@@ -6,7 +6,7 @@ column at a time, which for ten outputs over sixty years with intervals would ta
 one second. Each estimate comes with the standard error of a bootstrap over whole blocks of the design.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,6 +21,34 @@ Estimate: TypeAlias = tuple[Floats, Floats]
 
 AT_ONCE = 1 << 18
 """Numbers that a thread works on at a time: few enough to stay near the processor, enough to keep Python out."""
+
+
+LARGEST = 1 << 26
+"""Numbers of a table of answers, half a GiB, from which estimates take some columns after others."""
+
+
+def by_columns(
+    estimate: Callable[[Floats], Mapping[str, Estimate]], values: Floats, columns: Ints | None = None
+) -> dict[str, Estimate]:
+    """Estimate from columns of the answers, some at a time where all would take much memory.
+
+    Parameters
+    ----------
+    estimate
+        Works on each column by itself.
+    values : shape (..., n_columns)
+    columns
+        Which to take; all where not given.
+    """
+    wanted = np.arange(values.shape[-1]) if columns is None else columns
+    wide = max(1, LARGEST // max(1, int(np.prod(values.shape[:-1]))))
+    if wide >= len(wanted):
+        return dict(estimate(values if len(wanted) == values.shape[-1] else values[..., wanted]))
+    groups = [wanted[low : low + wide] for low in range(0, len(wanted), wide)]
+    parts = [estimate(np.array(values[..., group])) for group in groups]
+    whole = {kind: zip(*(part[kind] for part in parts), strict=True) for kind in parts[0]}
+    joined = {kind: [np.concatenate(tables, axis=-1) for tables in both] for kind, both in whole.items()}
+    return {kind: (own, error) for kind, (own, error) in joined.items()}
 
 
 def picks(n: int, resamples: int, random: np.random.Generator) -> Ints:
@@ -286,12 +314,13 @@ def delta(x: Floats, y: Floats) -> Floats:
     import warnings
 
     from SALib.analyze.delta import calc_delta
+    from threadpoolctl import threadpool_limits
 
     n = len(y)
     power = 2.0 / (7.0 + np.tanh((1500.0 - n) / 500.0))
     edges = np.linspace(0, n, int(np.round(min(int(np.ceil(n**power)), 48))) + 1)
     found = np.full((x.shape[1], y.shape[1]), np.nan)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # too little work to share out
         warnings.simplefilter("ignore")
         for column in range(y.shape[1]):
             own = y[:, column]
@@ -304,6 +333,10 @@ def delta(x: Floats, y: Floats) -> Floats:
                 except np.linalg.LinAlgError:
                     found[j, column] = np.nan
     return found
+
+
+_ROUNDING = 1e-12
+"""Share of a variance below which what regression leaves is rounding: a parameter is not to be correlated with it."""
 
 
 def prcc(x: Floats, y: Floats) -> Floats:
@@ -323,7 +356,7 @@ def prcc(x: Floats, y: Floats) -> Floats:
     n = len(x)
     inverse = np.linalg.pinv(own.T @ own / n, hermitian=True)
     slope = inverse @ (own.T @ theirs / n)
-    left = np.maximum(1.0 - ((own.T @ theirs / n) * slope).sum(axis=0), 0.0)
+    left = np.maximum(1.0 - ((own.T @ theirs / n) * slope).sum(axis=0), _ROUNDING)
     size = np.sqrt(left * np.diag(inverse)[:, None] + slope * slope)
     return slope / np.where(size > 0.0, size, np.nan)
 

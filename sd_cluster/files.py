@@ -28,14 +28,15 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> Path:
     neighbour = Path(name)
     try:
         write(neighbour)
-        neighbour.chmod(0o666 & ~_umask())
+        neighbour.chmod(0o666 & ~umask())
         neighbour.replace(path)
     finally:
         neighbour.unlink(missing_ok=True)
     return path
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Rights that new files and folders of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster import cache, runtime
+from sd_cluster import cache, ordering, runtime
 from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.jumps import jumps
-from sd_cluster.kernel import Floats, blame_start, blame_step, compile_model
+from sd_cluster.kernel import Floats, blame_start, blame_step, compile_model, finite
+from sd_cluster.lanes import l_exp, l_ln
 from sd_cluster.model import Horizon, Model
 from sd_cluster.moments import chosen_horizon, controls, save_times, steps_of
 from sd_cluster.scenario import Scenario, apply
@@ -60,6 +61,7 @@ def march(start, dt, last, rows, y, p, g, w, dy, before, out, jac):
 
 _VECTOR = "float64[::1]"
 _SIGNATURES = {
+    **ordering.SIGNATURES,
     "start": f"void(float64, float64, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR})",
     "rates": f"void(float64, float64, {', '.join([_VECTOR] * 5)})",
     "advance": f"void({_VECTOR}, float64, int64)",
@@ -107,8 +109,10 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
         printer = TangentPrinter(model, chosen, outputs)
         found = jumps(printer.structure, printer.chosen, printer.live)
         found.refuse(model.name)
-        source = printer.source_of_all() + _MARCH
-        functions = cache.compiled(source, runtime.called(compiled=True), _SIGNATURES, inlined={"square": square})
+        source = ordering.TOGETHER + "\n\n" + printer.source_of_all() + _MARCH
+        helpers = runtime.called(compiled=True) | {"np": np}
+        inlined = {"square": square, "l_exp": l_exp, "l_ln": l_ln}
+        functions = cache.compiled(source, helpers, _SIGNATURES, inlined=inlined)
         lengths = printer.gains, printer.length
         kept[asked] = ForwardKernel(source, functions["start"], functions["march"], lengths, found.notes)
     return kept[asked]
@@ -187,7 +191,7 @@ class ForwardRunner:
         values = {**controls(self.model, self.horizon), **inputs.values}
         self._p = np.array(self._plain.vector(values, inputs.tables))
         self._p[self._plain.half_step] = self.horizon.step / 2.0
-        self._slots = [self._plain.slots[name] for name in targets]
+        self._slots = np.array([self._plain.slots[name] for name in targets], dtype=np.intp)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in {"_kernel", "_plain", "_p"}}
@@ -211,10 +215,14 @@ class ForwardRunner:
 
         Raises
         ------
+        ModelError
+            If there are not as many numbers as names.
         SimulationError
             If the run blows up, or a derivative has no finite value; the text names the time and the variable.
         """
         kernel, p = self._kernel, self._p.copy()
+        if len(vector) != len(self.names):
+            raise ModelError(f"{len(vector)} numbers were given for {len(self.names)} names; give one for each")
         p[self._slots] = vector
         n = len(self._plain.stocks)
         y, dy, before = np.zeros(n), np.empty(n), np.zeros(2 * n + 1)
@@ -223,13 +231,13 @@ class ForwardRunner:
         jac = np.empty((len(self._rows), len(self.outputs), len(self.names)))
         start, step = self.horizon.start, self.horizon.step
         kernel.start(start, start, p, y, g, w)
-        if not (np.isfinite(p).all() and np.isfinite(y).all()):
+        if not (finite(p) and finite(y)):
             raise blame_start(self._plain, start, start, p.tolist())
         last = int(self._rows[-1]) if len(self._rows) else 0
         failed = kernel.march(start, step, last, self._rows, y, p, g, w, dy, before, out, jac)
         if failed >= 0:
             raise blame_step(self._plain, start, step, before.tolist(), y.tolist(), p.tolist())
-        if not np.isfinite(jac).all() or not np.isfinite(out).all():
+        if not (finite(jac) and finite(out)):
             raise self._blame_row(out, jac)
         return out, jac
 
@@ -248,7 +256,9 @@ class ForwardRunner:
                 )
                 return SimulationError(
                     f"{self.model.name}: at {unit} {self.times[row]:g} {what}'{self.outputs[column]}'{by}"
-                    f" has no finite value; {advice}"
+                    f" has no finite value; {advice}",
+                    time=self.times[row],
+                    variable=self.outputs[column],
                 )
         raise AssertionError("all values are finite")
 

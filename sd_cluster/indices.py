@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,6 +41,10 @@ SHARES = ("first", "total", "shapley")
 """Kinds that are shares of a variance."""
 
 
+NEVER_NEGATIVE = ("mu_star", "sigma", "median", "largest", "dgsm", "mean square")
+"""Kinds whose intervals end at zero."""
+
+
 @dataclass(frozen=True, eq=False)
 class Indices:
     """What a sensitivity analysis finds.
@@ -59,7 +64,8 @@ class Indices:
     main
         The kind by which parameters are ranked.
     level
-        Share that an interval should hold; intervals are the estimate and that many standard errors of a bootstrap.
+        Share that an interval should hold; intervals are the estimate and that many standard errors of a bootstrap,
+        cut at zero where a kind is never negative.
     samples, runs, failed, seed
         Samples asked for, model runs they took, how many of those were lost, and the seed of all chance.
     scaled
@@ -156,9 +162,11 @@ class Indices:
             return f"settled: {where} is the widest, and is {width}"
         wide, all_of_them = int((widths > self.tolerance).sum()), int(np.isfinite(widths).sum())
         others = f" ({wide} of {all_of_them} intervals are)" if wide > 1 else ""
+        # intervals shrink with the root of the number of samples
+        factor = 2 ** max(1, math.ceil(2.0 * math.log2(widest / self.tolerance)))
+        more = "double the samples" if factor == 2 else f"take {factor} times the samples"
         return (
-            f"not settled: {where} is {width}, wider than {self.tolerance:g}{others}; "
-            f"double the samples to {2 * self.samples}"
+            f"not settled: {where} is {width}, wider than {self.tolerance:g}{others}; {more}, {factor * self.samples:,}"
         )
 
     def ranking(self, output: str | None = None, time: float | None = None) -> tuple[str, ...]:
@@ -302,7 +310,7 @@ class Indices:
         if not np.isfinite(value):
             return "-"
         if kind not in self.low:
-            return f"{value:.2g}"
+            return "< 1e-16" if kind == "p" and value < 1e-16 else f"{value:.2g}"
         low, high = float(self.low[kind][j, output, time]), float(self.high[kind][j, output, time])
         if self.scaled:
             return f"{value:.3g} [{low:.3g}, {high:.3g}]"

@@ -239,7 +239,10 @@ def blame_start(kernel: Kernel, t: float, tick: float, p: Sequence[float]) -> Si
     if isinstance(kernel.structure.equations.get(culprit), Stock):
         when = f"at {kernel.model.horizon.unit or 'time'} {t:g}"
         return SimulationError(
-            f"{kernel.model.name}: {when} the initial value of '{culprit}' {reason}; check the parameters it reads"
+            f"{kernel.model.name}: {when} the initial value of '{culprit}' {reason}; check the parameters it reads",
+            time=t,
+            variable=culprit,
+            stock=culprit,
         )
     return _told(kernel, t, culprit, reason)
 
@@ -279,10 +282,11 @@ def _culprit(steps: Iterator[Any]) -> tuple[str, str]:
 def _told(kernel: Kernel, t: float, culprit: str, reason: str) -> SimulationError:
     at = f"{kernel.model.name}: at {kernel.model.horizon.unit or 'time'} {t:g}"
     if not culprit:
-        return SimulationError(f"{at} the step is too long, its stocks leave all bounds; take a shorter one")
+        return SimulationError(f"{at} the step is too long, its stocks leave all bounds; take a shorter one", time=t)
     stock = _stock_behind(kernel, culprit)
     through = "" if stock == culprit else f", on which stock '{stock}' depends" if stock else ""
-    return SimulationError(f"{at} '{culprit}' {reason}{through}; check the parameters it reads")
+    text = f"{at} '{culprit}' {reason}{through}; check the parameters it reads"
+    return SimulationError(text, time=t, variable=culprit, stock=stock)
 
 
 def blame_step(
@@ -306,7 +310,7 @@ def blame_step(
     for state in (list(before)[:n], list(y)):
         for moment in (at, at + 0.5 * dt, at + dt):
             error = blame(kernel, moment, at, state, p)
-            if "too long" not in str(error):
+            if error.variable:
                 return error
     return error
 

@@ -409,7 +409,7 @@ def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str], m
         stage = f"void({', '.join([_V, _V, *['float64'] * (3 + _WEIGHTS[method].count(','))])})"
         signatures = {"lane_stage": stage, **_SIGNATURES}
         inlined = {function.__name__: function for function in (l_exp, l_ln, l_above, l_square, l_cube)}
-        functions = cache.compiled(source, helpers, signatures, inlined=inlined)
+        functions = cache.compiled(source, helpers, signatures, inlined=inlined, linked="march")
         kernel = compile_model(model)
         targets = np.array([kernel.slots[name] for name in varied], dtype=np.int64)
         scratch = printer.keep + len(printer.kept) * WIDTH

@@ -131,7 +131,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], *, wrap: int 
     placed = spread(np.nan_to_num(wanted), needed)
     for (_, _, colour), text, height, at in zip(ends, texts, placed, wanted, strict=True):
         moved = abs(height - at) > 0.02
-        thread = {"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 1}
+        thread = {"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 1, "relpos": (0.0, 0.5)}
         axes.annotate(
             text, xy=(1.0, at), xytext=(1.035 if moved else 1.015, height),
             xycoords="axes fraction", textcoords="axes fraction", color=colour, va="center", ha="left",

@@ -87,11 +87,15 @@ class Runner:
 
         Raises
         ------
+        ModelError
+            If there are not as many numbers as names.
         SimulationError
             If the run blows up; the text names the time and the variable.
         """
         kernel = self._kernel
         p = self._p.copy()
+        if len(vector) != len(self.names):
+            raise ModelError(f"{len(vector)} numbers were given for {len(self.names)} names; give one for each")
         for slot, value in zip(self._slots, vector, strict=True):
             p[slot] = float(value)
         n = len(kernel.stocks)

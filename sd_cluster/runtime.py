@@ -72,6 +72,24 @@ def lookup_slope(p: Sequence[float], at: int, x: float) -> float:
     return (p[low + n + 1] - p[low + n]) / (p[low + 1] - p[low])
 
 
+def swift_slope(p: Any, at: int, x: Any) -> Any:
+    """`lookup_slope` for compiled code, as `swift_lookup` is."""
+    n, one = np.uint64(p[at]), np.uint64(1)
+    low = np.uint64(at) + one
+    high = low + n - one
+    if x < p[low] or x >= p[high]:
+        return 0.0
+    while high - low > np.uint64(8):
+        middle = (low + high) >> one
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    while p[low + one] <= x:
+        low += one
+    return (p[low + n + one] - p[low + n]) / (p[low + one] - p[low])
+
+
 def staircase(p: Sequence[float], at: int, x: float) -> float:
     """Read a table that holds each value until the next point."""
     n = int(p[at])
@@ -196,7 +214,7 @@ MATHS: dict[str, Callable[..., float]] = {
 
 def called(*, compiled: bool = False) -> dict[str, Any]:
     """What printed source calls, by the names it uses there; `compiled` for code that numba gets."""
-    functions = {**MATHS, **HELPERS, **({"lookup": swift_lookup} if compiled else {})}
+    functions = {**MATHS, **HELPERS, **({"lookup": swift_lookup, "lookup_slope": swift_slope} if compiled else {})}
     return {"pi": math.pi, **{f"f_{name}": function for name, function in functions.items()}}
 
 

@@ -125,11 +125,14 @@ def morris(
     array([3., 0.])
     """
     designs.independent(space, "Morris's method")
+    if levels % 2:
+        raise ScenarioError(f"levels={levels} would reach some values more often; take an even number, such as 4")
     d, seed = len(space.names), seed_of(settings)
     unit = designs.trajectories(d, at_least(samples, 2), seed, levels=levels)
     draws = drawn(space, unit, seed, "morris", tail=0.01)
     blocks = run_blocks(subject, draws, d + 1, "trajectories", settings, effects=True)
-    kinds = estimators.morris(unit.reshape(-1, d + 1, d)[blocks.kept], blocks.values, blocks.picks(resamples))
+    steps, picked = unit.reshape(-1, d + 1, d)[blocks.kept], blocks.picks(resamples)
+    kinds = estimators.by_columns(lambda values: estimators.morris(steps, values, picked), blocks.values)
     return blocks.indices("Morris", "mu_star", kinds, samples, scaled=True, tolerance=0.3)
 
 
@@ -175,10 +178,13 @@ def fast(
     sets = len(blocks.values)
     place = 0.5 + settings.get("level", 0.95) / 2
     wider = t.ppf(place, sets - 1) / norm.ppf(place) / np.sqrt(sets)
-    found = [estimators.fast(blocks.values[:, j * samples : (j + 1) * samples]) for j in range(d)]
-    kinds = {}
-    for kind, shares in zip(("first", "total"), np.stack(found, axis=1), strict=True):
-        kinds[kind] = shares.mean(axis=1), wider * shares.std(axis=1, ddof=1)
+
+    def shares(values: Floats) -> dict[str, Estimate]:
+        found = [estimators.fast(values[:, j * samples : (j + 1) * samples]) for j in range(d)]
+        kinds = zip(("first", "total"), np.stack(found, axis=1), strict=True)
+        return {kind: (own.mean(axis=1), wider * own.std(axis=1, ddof=1)) for kind, own in kinds}
+
+    kinds = estimators.by_columns(shares, blocks.values)
     note = "intervals are Student's t over repeated sets of curves, as resampling one curve would not be honest"
     return blocks.indices("FAST", "total", kinds, samples, (*notes, note))
 
@@ -255,7 +261,7 @@ def pawn(
         median, largest = estimators.pawn(x, y, slices)
         return {"median": median, "largest": largest}
 
-    idle = 0.8276 * np.sqrt((1.0 - 1.0 / slices) * slices / len(given.y))
+    idle = 0.8276 * np.sqrt((1.0 - 1.0 / slices) * slices / len(given.x))
     note = f"a parameter without influence reads a median of about {idle:.2g} in a sample of this size"
     return given.indices("PAWN", "median", found, resamples, (note,))
 
@@ -374,11 +380,14 @@ def dgsm(
         As `sobol` does, with points for blocks.
     """
     designs.independent(space, "DGSM")
+    if not 0.0 < step < 0.5:
+        raise ScenarioError(f"step={step:g} should be a small share of the range, such as 0.01")
     samples, notes = designs.power_of_two(samples)
     d, seed = len(space.names), seed_of(settings)
     unit, steps = designs.differences(d, samples, seed, step=step)
     blocks = run_blocks(subject, drawn(space, unit, seed, "dgsm"), d + 1, "points", settings)
-    kinds = estimators.dgsm(blocks.values, steps[blocks.kept], blocks.picks(resamples))
+    steps, picked = steps[blocks.kept], blocks.picks(resamples)
+    kinds = estimators.by_columns(lambda values: estimators.dgsm(values, steps, picked), blocks.values)
     return blocks.indices("DGSM", "dgsm", kinds, samples, notes, scaled=True, tolerance=0.3)
 
 
@@ -417,6 +426,8 @@ def shapley(
     ScenarioError
         If the space has rows of a table.
     """
+    if not isinstance(space, Space):
+        raise ScenarioError(f"Shapley effects go over a space, as Space({{'trust': (0.05, 0.6)}}); got {space!r}")
     if space.table is not None:
         raise ScenarioError(
             "Shapley effects draw some parameters given others, which rows of a table do not tell; "
@@ -427,6 +438,12 @@ def shapley(
     size, d = plan.scores.shape[1:]
     draws = Draws(space.names, space.from_scores(plan.scores.reshape(-1, d)), seed, "shapley")
     blocks = run_blocks(subject, draws, size, "permutations", settings)
-    gains = designs.shapley_gains(plan, np.flatnonzero(blocks.kept), blocks.values)
-    kinds = estimators.shapley(gains, blocks.picks(resamples))
-    return blocks.indices("Shapley", "shapley", kinds, len(plan.order))
+    kept, picked = np.flatnonzero(blocks.kept), blocks.picks(resamples)
+
+    def shares(values: Floats) -> dict[str, Estimate]:
+        return estimators.shapley(designs.shapley_gains(plan, kept, values), picked)
+
+    kinds = estimators.by_columns(shares, blocks.values)
+    laid = len(plan.order)
+    notes = () if laid == samples else (f"{samples} samples were made {laid}: all orders of the parameters come alike",)
+    return blocks.indices("Shapley", "shapley", kinds, laid, notes)

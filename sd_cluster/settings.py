@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypedDict, TypeVar
 
@@ -14,6 +15,9 @@ from sd_cluster.solvers import Solver
 
 if TYPE_CHECKING:
     from dask.distributed import Client
+
+_WHOLE = {"samples": 0, "resamples": 2, "levels": 2, "slices": 2, "seed": 0}
+"""Settings that are whole numbers, and the least that has a meaning; of samples each method says its own."""
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -93,9 +97,15 @@ def with_settings(kind: type[Sampling]) -> Callable[[Callable[P, Result]], Calla
             for name in kwargs:
                 if name not in known:
                     raise TypeError(f"{analysis.__name__} takes no '{name}'{near(name, known)}")
-            level = kwargs.get("level", 0.95)
+            level, tolerance = kwargs.get("level", 0.95), kwargs.get("tolerance", 0.1)
             if not (isinstance(level, int | float) and 0.0 < level < 1.0):
                 raise ModelError(f"level={level} should lie between 0 and 1, as 0.95 does")
+            if not (isinstance(tolerance, int | float) and tolerance > 0.0):
+                raise ModelError(f"tolerance={tolerance} should be above zero, as 0.1 is")
+            for name, least in _WHOLE.items():
+                value = kwargs.get(name, least)
+                if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                    raise ModelError(f"{name}={value!r} should be a whole number from {least} on")
             return analysis(*args, **kwargs)
 
         before, mark, after = (analysis.__doc__ or "").partition("    settings\n        See `Settings`.\n")

@@ -367,12 +367,14 @@ class Simulation:
         unit = self.model.horizon.unit or "time"
         # what a solver only creeps up to can often be met: a division by zero at a round moment
         met = blame(self._kernel, float(f"{rates.reached:.9g}"), rates.tick, rates.state.tolist(), self._p)
-        if "too long" not in str(met):
+        if met.variable:
             return met
         stock = self._kernel.stocks[int(np.argmax(np.abs(rates.latest)))]
         return SimulationError(
             f"{self.model.name}: the solver stopped near {unit} {rates.reached:g}, where stock '{stock}' changes"
-            f" fastest ({message.rstrip('.')}); check its flows, or try another method or a looser rtol"
+            f" fastest ({message.rstrip('.')}); check its flows, or try another method or a looser rtol",
+            time=float(rates.reached),
+            stock=stock,
         )
 
     def _notes(self) -> tuple[str, ...]:

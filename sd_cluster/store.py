@@ -2,16 +2,33 @@
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sd_cluster.draws import Draws
 from sd_cluster.errors import DataError
+from sd_cluster.files import umask
 from sd_cluster.kernel import Floats
+
+FORMAT = "sd_cluster sweep 1"
+"""What a group says of itself."""
+
+
+def opened(path: Path, mode: Literal["r", "r+"] = "r") -> Any:
+    """The group of a sweep, or nothing where something else lies."""
+    import zarr
+
+    try:
+        group = zarr.open_group(path, mode=mode)
+    except (OSError, ValueError, KeyError, TypeError):  # not a group, or damaged
+        return None
+    return group if group.attrs.get("format") == FORMAT else None
 
 
 class Store:
@@ -19,7 +36,7 @@ class Store:
 
     The group holds `values` (draw, time, variable), `draws` (draw, parameter), `time`, and for each chunk of draws
     whether it is done. A chunk is marked only after its values are written, so that an interrupted sweep loses what
-    was in the making and nothing else.
+    was in the making and nothing else. Files of a group appear whole or not at all, and so does a new group.
 
     Parameters
     ----------
@@ -48,55 +65,58 @@ class Store:
         about: Mapping[str, object],
         chunk: int,
     ) -> None:
-        import zarr
-
         self.path, self.chunk = Path(path), chunk
         shape = (len(draws), len(times), len(names))
         digest = hashlib.sha256(draws.values.tobytes() + np.asarray(times).tobytes())
         digest.update(json.dumps([names, about, shape, chunk], sort_keys=True, default=str).encode())
-        identity = digest.hexdigest()
-        if self.path.exists() and any(self.path.iterdir()):
-            self.group = self._opened(identity)
-            return
-        self.group = zarr.open_group(self.path, mode="w")
-        dims = ("draw", "time", "variable")
-        sizes = (min(chunk, shape[0]), shape[1], shape[2])
-        self.group.create_array(
-            "values", shape=shape, chunks=sizes, dtype="float64", dimension_names=dims, fill_value=np.nan
-        )
-        self._put("time", times, ("time",))
-        self._put("draws", draws.values, ("draw", "parameter"))
-        self._put("failed", np.full(shape[0], -1, dtype=np.int64), ("draw",))
-        self._put("done", np.zeros(-(-shape[0] // chunk), dtype=np.int8), ("chunk",))
-        self.group.attrs.update(
-            {
-                "format": "sd_cluster sweep 1",
-                "identity": identity,
-                "names": list(names),
-                "units": list(units),
-                "parameters": list(draws.names),
-            }
-        )
-
-    def _put(self, name: str, values: Any, dims: tuple[str, ...]) -> None:
-        made = self.group.create_array(name, shape=values.shape, dtype=values.dtype, dimension_names=dims)
-        made[...] = values
-
-    def _opened(self, identity: str) -> Any:
-        import zarr
-
-        try:
-            group = zarr.open_group(self.path, mode="r+")
-            about = dict(group.attrs)
-        except Exception:
-            about = {}
-        if about.get("format") != "sd_cluster sweep 1":
+        attributes = {
+            "format": FORMAT,
+            "identity": digest.hexdigest(),
+            "names": list(names),
+            "units": list(units),
+            "parameters": list(draws.names),
+        }
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            self._create(shape, draws, times, attributes)
+        self.group = opened(self.path, "r+")
+        if self.group is None:
             raise DataError(f"'{self.path}' holds something that is not a sweep; choose another folder")
-        if about.get("identity") != identity:
+        if self.group.attrs.get("identity") != attributes["identity"]:
             raise DataError(
                 f"'{self.path}' holds another sweep (other model, draws, horizon or step); choose another folder"
             )
-        return group
+
+    def _create(self, shape: tuple[int, int, int], draws: Draws, times: Floats, attributes: Mapping[str, Any]) -> None:
+        """Make a group beside its place, and put it there when it is whole."""
+        import zarr
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{self.path.stem}-", dir=self.path.parent))
+        try:
+            group = zarr.open_group(fresh, mode="w", attributes=dict(attributes))
+            sizes = (min(self.chunk, shape[0]), shape[1], shape[2])
+            dimensions = ("draw", "time", "variable")
+            group.create_array(
+                "values", shape=shape, chunks=sizes, dtype="float64", dimension_names=dimensions, fill_value=np.nan
+            )
+            tables: dict[str, tuple[Any, tuple[str, ...]]] = {
+                "time": (times, ("time",)),
+                "draws": (draws.values, ("draw", "parameter")),
+                "failed": (np.full(shape[0], -1, dtype=np.int64), ("draw",)),
+                "done": (np.zeros(-(-shape[0] // self.chunk), dtype=np.int8), ("chunk",)),
+            }
+            for name, (table, axes) in tables.items():
+                chunks = (sizes[0], *table.shape[1:]) if axes[0] == "draw" else table.shape
+                made = group.create_array(
+                    name, shape=table.shape, chunks=chunks, dtype=table.dtype, dimension_names=axes
+                )
+                made[...] = table
+            fresh.chmod(0o777 & ~umask())
+            if self.path.exists():
+                self.path.rmdir()
+            fresh.rename(self.path)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
     def missing(self) -> list[int]:
         """First draws of the chunks that are not done."""
@@ -108,11 +128,26 @@ class Store:
         self.group["failed"][low : low + len(values)] = failed
         self.group["done"][low // self.chunk] = 1
 
-    def write_all(self, values: Floats) -> None:
-        """Write all runs at one go."""
-        for low in self.missing():
-            rows = values[low : low + self.chunk]
-            self.write(low, rows, np.full(len(rows), -1))
+    def finish(self, result: Mapping[str, Any], ok: Any) -> None:
+        """Write beside the values of a finished sweep which runs are good, and what else is to be known of it.
+
+        Parameters
+        ----------
+        result
+            Such as notes and failures, as JSON takes it.
+        ok : shape (n_runs,), bool
+        """
+        good = np.asarray(ok, dtype=np.int8)
+        made = self.group.create_array(
+            "ok",
+            shape=good.shape,
+            chunks=(min(self.chunk, len(good)),),
+            dtype=good.dtype,
+            dimension_names=("draw",),
+            overwrite=True,
+        )
+        made[...] = good
+        self.group.attrs["result"] = dict(result)
 
     @property
     def values(self) -> Any:

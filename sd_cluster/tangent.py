@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import TypeAlias
 
 from sd_cluster.expressions import (
     COMPARISONS,
@@ -27,13 +28,17 @@ from sd_cluster.expressions import (
     references,
 )
 from sd_cluster.model import Auxiliary, Model, Stock
+from sd_cluster.ordering import LANES, ordered
 from sd_cluster.printing import Printer
 from sd_cluster.structure import Structure, starting
 from sd_cluster.symbols import partials
 from sd_cluster.tape import Node, Slope, Tape, needed
 
-LANES = 8
-"""Numbers in the widest vector of common processors (AVX-512); rows of S are padded to a multiple of it."""
+COEFFICIENTS = 16
+"""How many coefficients, kept in registers, a loop over columns of S may have: rows share what they read of S."""
+
+_Row: TypeAlias = tuple[int, list[tuple[str, int]], int | None]
+"""A row of S: where it begins, coefficients with the rows they multiply, and where the direct effects lie."""
 
 _LASTING = re.compile(r"(?:[pg]\[\d+\]|\d+\.\d*(?:e[+-]?\d+)?|square|f_exp|f_ln|f_power|if|else|[-+*/()<>=!, ])+")
 """Source that reads nothing but parameters, constants and what is kept through a run."""
@@ -83,7 +88,7 @@ class TangentPrinter(Printer):
         start += [f"{place} = {text}" for text, place in self._lasting.items()]
         parts = [
             self._function("start(t, tick, p, y, g, w)", needed(start)),
-            self._function("rates(t, tick, y, p, g, w, dy)", needed(rates)),
+            self._function("rates(t, tick, y, p, g, w, dy)", rates),
             self._function("advance(w, dt, stage)", _branches(stages), clock=False),
             self._function("outputs(t, tick, y, p, g, w, k, out, jac)", needed(outputs)),
             self._function("limit(y, w)", self._limit_and_rows(), clock=False),
@@ -146,15 +151,15 @@ class TangentPrinter(Printer):
             assert isinstance(stock, Stock)
             live = name in self.rows
             text, node = self._lower(stock.rate) if live else (self.number(stock.rate), None)
-            tape.lines.append(f"r{slot} = {text}")
+            if stock.non_negative:
+                text = tape.local(text)
+                empty[name] = tape.local(f"y[{slot}] <= 0.0 and {text} < 0.0", prefix="c")
+                text = f"0.0 if {empty[name]} else {text}"
+            tape.lines.append(f"dy[{slot}] = {text}")
             if live:
                 targets[name] = tape.target(node)
-            if stock.non_negative:
-                tape.lines += [f"empty{slot} = y[{slot}] <= 0.0 and r{slot} < 0.0"]
-                tape.lines += [f"if empty{slot}:", f"    r{slot} = 0.0"]
-                empty[name] = f"empty{slot}"
         found = tape.eliminate(targets.values())
-        stages: dict[int, list[str]] = {1: [], 2: [], 3: [], 4: []}
+        rows: list[_Row] = []
         for name, row in self.rows.items():
             terms, stop, direct = [], empty.get(name), 4 * self.block + row * self.width
             for (kind, place), source in found[targets[name]].items():
@@ -166,28 +171,48 @@ class TangentPrinter(Printer):
                     terms.append((f"w[{self.length}]", place))
                     self.length += 1
             alone = not any(kind == "parameter" for kind, _ in found[targets[name]])
-            for number, sofar in stages.items():
-                sofar.extend(self._stage(number, row * self.width, terms, None if alone else direct))
-        return [*tape.lines, *(f"dy[{slot}] = r{slot}" for slot in range(len(settled.stocks)))], stages
+            rows.append((row * self.width, terms, None if alone else direct))
+        lines, self.length = ordered(needed(tape.lines), -(-self.length // LANES) * LANES)
+        return lines, {number: self._stage(number, rows) for number in (1, 2, 3, 4)}
 
-    def _stage(self, number: int, row: int, terms: Sequence[tuple[str, int]], direct: int | None) -> list[str]:
-        """One row of S taken through one stage of a step.
+    def _stage(self, number: int, rows: Sequence[_Row]) -> list[str]:
+        """All rows of S taken through one stage of a step, some of them in each loop over columns."""
+        lines: list[str] = []
+        group: list[_Row] = []
+        for place, row in enumerate(rows):
+            group.append(row)
+            ahead = rows[place + 1 : place + 2]
+            if not ahead or sum(len(terms) for _, terms, _ in [*group, *ahead]) > COEFFICIENTS:
+                lines += self._loop(number, group)
+                group = []
+        return lines
+
+    def _loop(self, number: int, rows: Sequence[_Row]) -> list[str]:
+        """One loop over columns that takes some rows through one stage.
 
         The fourth stage gathers the step from the others: S + h (K1 + 2 K2 + 2 K3 + K4) / 6, where K1 to K3 are
         recovered from the rows they led to, so that no rate of change is ever stored.
         """
         block = self.block
-        rows = [f"a{k} * w[{(number - 1) * block + place * self.width} + l]" for k, (_, place) in enumerate(terms)]
-        flow = " + ".join(([f"w[{direct} + l]"] if direct is not None else []) + rows) or "0.0"
-        lines = [f"a{k} = {source}" for k, (source, _) in enumerate(terms)]  # read once: loops then vectorise
-        lines.append(f"for l in range({self.width}):")
-        if number < 4:
-            ahead = "dt" if number == 3 else "0.5 * dt"
-            return [*lines, f"    w[{number * block + row} + l] = w[{row} + l] + {ahead} * ({flow})"]
-        second, third, fourth = (f"w[{place * block + row} + l]" for place in (1, 2, 3))
-        before = f"({second} + 2.0 * {third} + {fourth} - w[{row} + l]) * {1 / 3!r}"
-        # rows are read at the stage before: the fourth stage may overwrite S
-        return [*lines, f"    w[{row} + l] = {before} + dt * {1 / 6!r} * ({flow})"]
+        before: list[str] = []
+        loop: list[str] = []
+        for row, terms, direct in rows:
+            names = [f"a{len(before) + k}" for k in range(len(terms))]
+            before += [f"{name} = {source}" for name, (source, _) in zip(names, terms, strict=True)]  # read once
+            products = [
+                f"{name} * w[{(number - 1) * block + place * self.width} + l]"
+                for name, (_, place) in zip(names, terms, strict=True)
+            ]
+            flow = " + ".join([f"w[{direct} + l]"] * (direct is not None) + products) or "0.0"
+            if number < 4:
+                ahead = "dt" if number == 3 else "0.5 * dt"
+                loop.append(f"    w[{number * block + row} + l] = w[{row} + l] + {ahead} * ({flow})")
+                continue
+            second, third, fourth = (f"w[{place * block + row} + l]" for place in (1, 2, 3))
+            weighed = f"({second} + 2.0 * {third} + {fourth} - w[{row} + l]) * {1 / 3!r}"
+            # rows are read at the stage before: the fourth stage may overwrite S
+            loop.append(f"    w[{row} + l] = {weighed} + dt * {1 / 6!r} * ({flow})")
+        return [*before, f"for l in range({self.width}):", *loop]
 
     def _outputs_and_rows(self) -> list[str]:
         self._begin(stocks=True)
@@ -281,14 +306,15 @@ class TangentPrinter(Printer):
         if e == "2.0":
             return tape.local(f"square({x})"), tape.vertex([(first, Slope(f"2.0 * {x}"))])
         log = self._once(f"f_ln({x})")
-        value = tape.local(f"f_exp({e} * {log}) if {x} > 0.0 else f_power({x}, {e})")
+        grown = self._once(f"f_exp({self._once(f'{e} * {log}')})")
+        value = tape.local(f"{grown} if {x} > 0.0 else f_power({x}, {e})")
         edges = []
         if first is not None:
             over = self._once(f"1.0 / {x}")
-            slope = f"({e} * {value} * {over} if {x} != 0.0 else {e} * f_power({x}, {e} - 1.0))"
+            slope = f"({e} * {value} * {over} if {x} > 0.0 else {e} * f_power({x}, {e} - 1.0))"
             edges.append((first, Slope(slope)))
         if second is not None:
-            edges.append((second, Slope(f"({value} * {log} if {value} != 0.0 else 0.0)")))
+            edges.append((second, Slope(f"({value} * {log} if {x} > 0.0 or {value} != 0.0 else 0.0)")))
         return value, tape.vertex(edges)
 
     def _once(self, text: str) -> str:

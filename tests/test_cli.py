@@ -278,7 +278,7 @@ def test_results_on_top_of_a_file_are_refused_before_the_work(command, below, tm
         pytest.fail("the place should be looked at first")
 
     monkeypatch.setattr("calibration.optimisation.minimise", work)
-    monkeypatch.setattr("calibration.demo.minimise", work)
+    monkeypatch.setattr("calibration.study_work.minimise", work)
     monkeypatch.chdir(tmp_path)
     Path("notes.txt").write_text("mine")
     code, _, err = call(*command, "--out", str(Path("notes.txt") / below))

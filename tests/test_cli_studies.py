@@ -2,6 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,8 @@ import sd_cluster as sd
 from sd_cluster import cli, ensemble
 from sd_cluster.marginals import LogRange
 from sd_cluster.measures import At, FirstAbove
-from sd_cluster.study import StudyError, read_study
+from sd_cluster.study import read_study
+from sd_cluster.study_table import StudyError
 
 MODEL = """{UTF-8}
 staff = INTEG(staff*growth - staff*quit rate, initial staff) ~ person ~ People who work here. |
@@ -178,8 +183,9 @@ def test_a_sweep_writes_runs_quantiles_and_fans(write, tmp_path):
     assert (code, err) == (0, "")
     names = sorted(path.name for path in (tmp_path / "o").iterdir())
     assert names == sorted(
-        ["plan.nc", "plan-quantiles.csv", "plan-fans.png", "plan-fans.svg", "plan-staff.png", "plan-staff.svg",
-         "plan-wages.png", "plan-wages.svg"]
+        ["plan.nc", "plan-quantiles.csv"]
+        + [f"plan-{name}.{kind}" for name in ("fans", "staff", "wages", "staff-scatter", "wages-scatter")
+           for kind in ("png", "svg")]
     )  # fmt: skip
     assert all(name in out for name in names)
     assert "64 draws of 3 parameters" in out
@@ -223,6 +229,47 @@ def test_a_sweep_into_a_store(write, tmp_path):
     assert "runs.zarr" in out and (tmp_path / "b" / "runs.zarr").is_dir()
     tables = [pd.read_csv(tmp_path / name / "plan-quantiles.csv") for name in "ab"]
     pd.testing.assert_frame_equal(*tables)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_goes_on_when_it_is_called_again(write, tmp_path):
+    import zarr
+
+    text = STUDY.replace("samples = 64", "samples = 65536").replace(
+        "seed = 3", 'seed = 3\nstore = "runs.zarr"\nsolver = "rk4"\nstep = 0.001'
+    )
+    study = write(text)
+
+    def started(folder):
+        command = [sys.executable, "-c", "from sd_cluster.cli import main; main()", "sweep", study]
+        command += ["--out", tmp_path / folder, "--no-figures", "--threads", "1"]
+        return subprocess.Popen(map(str, command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def chunks(folder):
+        values = tmp_path / folder / "runs.zarr" / "values" / "c"
+        return {path: path.stat().st_mtime_ns for path in values.rglob("*") if path.is_file()}
+
+    assert started("whole").wait(timeout=300) == 0
+    killed = started("killed")
+    while len(chunks("killed")) < 5:
+        assert killed.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    done = np.asarray(zarr.open_group(tmp_path / "killed" / "runs.zarr", mode="r")["done"][:])
+    assert 4 <= done.sum() < len(done)
+    with pytest.raises(sd.DataError, match=f"interrupted, {done.sum()} of its 32 chunks done"):
+        sd.load_ensemble(tmp_path / "killed" / "runs.zarr")
+    before = chunks("killed")
+    assert started("killed").wait(timeout=300) == 0
+    after = chunks("killed")
+    kept = [path for path, when in before.items() if after[path] == when]
+    assert len(kept) >= done.sum(), "what was done is not done again"
+    whole, there = (sd.load_ensemble(tmp_path / folder / "runs.zarr") for folder in ("whole", "killed"))
+    np.testing.assert_array_equal(there.values[:], whole.values[:])
+    assert there.ok.all()
+    tables = [(tmp_path / folder / "plan-quantiles.csv").read_bytes() for folder in ("whole", "killed")]
+    assert tables[0] == tables[1]
 
 
 def test_failed_runs_are_counted_and_listed(write, tmp_path):

@@ -1,6 +1,7 @@
 """Sweeps against single runs, closed forms and themselves, whatever the threads, order, store or cluster."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -11,8 +12,10 @@ from support import assert_close, feature, tiny
 import sd_cluster as sd
 from sd_cluster.batch import Batch
 from sd_cluster.draws import Draws
-from sd_cluster.ensemble import CHUNK, carry_out, sweep
+from sd_cluster.ensemble import sweep
 from sd_cluster.grid import smooth_grid
+from sd_cluster.lanes import WIDTH
+from sd_cluster.workers import CHUNK, LEAST, carry_out, task_size
 
 
 def drawn(model, seed=0, runs=40, **ranges):
@@ -141,13 +144,40 @@ def test_numbers_do_not_depend_on_threads_or_order(small):
 
 def test_the_step_does_not_depend_on_the_order_of_the_draws(small):
     """The step was tried on every so-manieth row, so another order could have met another step."""
-    from sd_cluster.ensemble import PILOT, _pilot
+    from sd_cluster.paths import PILOT, _pilot
 
     values = np.random.default_rng(5).lognormal(sigma=2.0, size=(3000, 3))
     first = _pilot(values)
     assert len(first) == PILOT
     for seed in range(3):
         assert np.array_equal(_pilot(np.random.default_rng(seed).permutation(values)), first)
+
+
+@pytest.mark.parametrize("runs", [1, 129, 4096, 43_008])
+@pytest.mark.parametrize("workers", [1, 2, 64])
+def test_all_workers_have_as_much_to_do(runs, workers):
+    """Two threads had two tasks out of 4,096 runs: one slow moment on one of them and the other stood idle."""
+    grid = smooth_grid(0.0, (1.0,), [], 0.5)
+    size = task_size(grid, runs, workers)
+    assert size % WIDTH == 0
+    assert size <= CHUNK
+    tasks = -(-runs // size)
+    assert tasks >= min(4 * workers, -(-runs // LEAST))
+
+
+def test_an_error_says_when_and_where_to_programs_too():
+    model = tiny("level = INTEG(-1-0*reach, 5) ~\nreach = SQRT(level-2) ~")
+    with pytest.raises(sd.SimulationError) as caught:
+        sd.simulate(model)
+    assert (caught.value.stock, caught.value.variable) == ("level", "reach")
+    assert caught.value.time == pytest.approx(3.0, abs=0.1), "where the root is empty"
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.time, copy.stock) == (str(caught.value), caught.value.time, "level")
+    with pytest.raises(sd.SimulationError) as caught:
+        sd.Runner(tiny("a = INTEG(1/b, 1) ~\nb = 0 ~"), [], outputs=["a"], times=[1.0])([])
+    assert (caught.value.time, caught.value.variable, caught.value.stock) == (0.0, "a", "a")
+    plain = sd.SimulationError("something else")
+    assert np.isnan(plain.time) and plain.stock == plain.variable == ""
 
 
 def test_failed_runs_are_marked_and_the_rest_go_on(core):
@@ -168,6 +198,25 @@ def test_failed_runs_are_marked_and_the_rest_go_on(core):
     assert np.array_equal(ensemble.values[6:], clean.values[6:])
 
 
+def test_more_failed_runs_than_can_be_tried_alone_are_left_whatever_their_order(monkeypatch):
+    """The first two hundred of them were solved alone, so that the numbers hung on the order of the draws."""
+    from sd_cluster import ensemble
+
+    monkeypatch.setattr(ensemble, "TOLD", 5)
+    model = tiny("x = INTEG(-rate*x, 1) ~\nrate = 1 ~", check_units=False)
+    rates = np.concatenate([np.linspace(0.1, 1.0, 20), np.linspace(9000.0, 9500.0, 9)])
+    order = np.random.default_rng(1).permutation(len(rates))
+    coarse = sd.RungeKutta4(0.5)  # far too long for the stiff ones
+    horizon = (0.0, 50.0)
+    one = sweep(model, Draws(("rate",), rates[:, None]), solver=coarse, horizon=horizon)
+    other = sweep(model, Draws(("rate",), rates[order, None]), solver=coarse, horizon=horizon)
+    assert one.ok.tolist() == [True] * 20 + [False] * 9
+    np.testing.assert_array_equal(other.values, one.values[order])
+    assert any("9 runs failed side by side, too many to try each alone" in note for note in one.notes)
+    few = sweep(model, Draws(("rate",), rates[:22, None]), solver=coarse, horizon=horizon)
+    assert few.ok.all() and any("2 run(s) failed side by side and were solved" in note for note in few.notes)
+
+
 def test_labels(core):
     model, draws = core
     ensemble = sweep(model, draws, save=10.0)
@@ -184,6 +233,48 @@ def test_labels(core):
         ensemble.values[0, 0, 0] = 1.0
 
 
+def test_an_ensemble_prints_what_its_runs_end_with(small):
+    model, draws = small
+    values = draws.values.copy()
+    values[3, 2] = -50.0  # below zero firms fall without end
+    ensemble = sweep(model, Draws(draws.names, values), solver=sd.RungeKutta4(), save=5.0)
+    lines = str(ensemble).splitlines()
+    assert lines[0] == "70 runs of logistic, 0 to 20 in 5 rows, 1 of which failed"
+    assert lines[1] == "At 20:"
+    name, low, middle, high, unit = lines[3].split()
+    assert (name, unit) == ("firms", "firm")
+    assert [float(low), float(middle), float(high)] == pytest.approx(
+        np.quantile(ensemble["firms"][ensemble.ok, -1], [0.05, 0.5, 0.95]), rel=1e-3
+    )
+    assert lines[4].startswith("Note: RungeKutta4 with a step of")
+
+
+def test_figures_of_an_ensemble(core):
+    model, draws = core
+    ensemble = sweep(model, draws, save=10.0)
+    fan = ensemble.plot("member firms").axes[0]
+    assert (fan.get_title(loc="left"), fan.get_xlim()) == ("Member firms", (1980.0, 2040.0))
+    assert [axes.get_xlabel() for axes in ensemble.scatter("trust").axes] == [
+        "Talent flow", "Initial trust", "Obsolescence rate", "Training",
+    ]  # fmt: skip
+    (one,) = ensemble.scatter("trust", time=2000, parameters=["talent flow"]).axes
+    np.testing.assert_array_equal(one.lines[0].get_xdata(), draws["talent flow"])
+    np.testing.assert_array_equal(one.lines[0].get_ydata(), ensemble["trust"][:, 2])
+    with pytest.raises(sd.ModelError, match=r"no row at 1985; the times are those of \.times"):
+        ensemble.scatter("trust", time=1985)
+
+
+def test_of_many_parameters_a_figure_shows_those_that_matter():
+    names = [f"p{number}" for number in range(14)]
+    weights = [0.0, 5, 0, 4, 3, 0, 2, 6, 7, 8, 0, 9, 10, 0]
+    terms = "+".join(f"{weight}*{name}" for weight, name in zip(weights, names, strict=True))
+    model = tiny(f"sum = INTEG({terms}, 0) ~\n" + "\n".join(f"{name} = 1 ~" for name in names), check_units=False)
+    draws = Draws(tuple(names), np.random.default_rng(1).random((400, 14)))
+    figure = sweep(model, draws).scatter("sum")
+    shown = [axes.get_xlabel().lower() for axes in figure.axes]
+    assert shown == [name for name, weight in zip(names, weights, strict=True) if weight]
+
+
 def test_bad_questions_get_one_clear_error(core):
     model, draws = core
     with pytest.raises(sd.ScenarioError, match=r"no such variable \(did you mean 'talent flow'\?\)"):
@@ -194,6 +285,26 @@ def test_bad_questions_get_one_clear_error(core):
         sweep(model, draws, outputs=["trus"])
     with pytest.raises(sd.ModelError, match="saves nothing"):
         sweep(model, draws, outputs=[])
+    with pytest.raises(sd.ModelError, match="'trust' stands twice"):
+        sweep(model, draws, outputs=["trust", "Trust"])
+    assert sweep(model, draws, outputs="trust", save=30.0).names == ("trust",)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"rtol": 0}, "rtol=0 should lie between 0 and 1"),
+        ({"rtol": "fine"}, "rtol='fine' should lie between 0 and 1"),
+        ({"threads": 0}, "threads=0 should be a whole number from 1 on"),
+        ({"solver": "rk4"}, r"solver='rk4' is none; give RungeKutta4\(\), Euler\(\) or Adaptive\(\)"),
+        ({"draws": {"trust": [0.1]}}, r"draws came as dict; give Space\(\.\.\.\)\.sample\(n\), or Draws\.of"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told_before_the_first_run(core, wrong, told):
+    """A tolerance of nought fell back to the slow solver without a word, a solver's name ended in AttributeError."""
+    model, draws = core
+    with pytest.raises(sd.ScenarioError, match=told):
+        sweep(model, **{"draws": draws, **wrong})
 
 
 def test_a_scenario_lies_below_the_draws(small):
@@ -262,8 +373,6 @@ def test_a_local_cluster_gives_the_same_numbers_and_a_killed_worker_loses_nothin
 
 
 def test_a_batch_travels_light(small):
-    import pickle
-
     model, draws = small
     batch = Batch(model, sd.Scenario(), model.horizon, draws.names, ("firms",))
     grid = smooth_grid(0.0, (0.0, 20.0), [], 0.5)

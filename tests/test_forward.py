@@ -264,6 +264,14 @@ def test_names_that_do_not_fit_are_refused():
         ForwardRunner(model, ["pace"], outputs=["x"], times=[1.01])
 
 
+def test_a_vector_of_another_length_is_refused():
+    settings = {"outputs": ["stock"], "times": [1.0]}
+    for runner in (ForwardRunner(feature("decay"), ["lifetime"], **settings),
+                   sd.Runner(feature("decay"), ["lifetime"], backend="python", **settings)):  # fmt: skip
+        with pytest.raises(sd.ModelError, match="2 numbers were given for 1 names"):
+            runner([1.0, 2.0])
+
+
 def test_a_copy_gives_the_same_bits():
     runner = ForwardRunner(feature("logistic"), ["capacity"], outputs=["firms"], times=YEARS)
     copy = pickle.loads(pickle.dumps(runner))

@@ -127,7 +127,8 @@ def test_runs_in_a_store_are_read_chunk_by_chunk(tmp_path):
     from dataclasses import replace
 
     from sd_cluster.answers import read_ensemble
-    from sd_cluster.ensemble import CHUNK, sweep
+    from sd_cluster.ensemble import sweep
+    from sd_cluster.workers import CHUNK
 
     class Watched:
         """A store's values that remember how many runs were read at once."""

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
@@ -215,6 +216,13 @@ def test_prcc_is_the_correlation_of_what_regression_leaves():
         left = [v - others @ np.linalg.lstsq(others, v)[0] for v in (ranks[:, j], answers)]
         expected = np.corrcoef(left)[0, 1]
         assert_close(estimators.prcc(x, y[:, None])[j, 0], expected, 1e-10, because="the same number by least squares")
+
+
+def test_prcc_of_what_one_parameter_settles_alone_is_zero_for_the_others():
+    """What regression left was rounding, with which the others were correlated by one or minus one."""
+    box = Space({"only": (0, 1), "idle": (0, 1), "other": (0, 1)})
+    found = prcc(lambda x: x[:, 0] ** 3, box, samples=200, seed=2)["prcc"].ravel()
+    assert_close(found, [1.0, 0.0, 0.0], 0.0, 1e-5, because="left of a variance is at least 1e-12")
 
 
 def test_prcc_is_tested_by_t():
@@ -471,16 +479,42 @@ def test_the_verdict_says_what_to_do():
     assert not rough.settled
     assert rough.verdict.startswith("not settled: the interval of 'x")
     assert "wider than 0.1" in rough.verdict
-    assert rough.verdict.endswith("double the samples to 128")
+    factor, wanted = re.search(r"take (\d+) times the samples, ([\d,]+)$", rough.verdict).groups()
+    wanted = int(wanted.replace(",", ""))
+    assert wanted == 64 * int(factor)
+    taken = sobol(ishigami, ISHIGAMI_SPACE, samples=wanted, seed=1)
+    assert np.nanmax(taken._widths()) < 1.3 * taken.tolerance, "what it asked for is about enough"
+    nearly = sobol(ishigami, ISHIGAMI_SPACE, samples=64, seed=1, tolerance=0.8 * np.nanmax(rough._widths()))
+    assert nearly.verdict.endswith("double the samples, 128")
     assert fine.settled
     assert fine.verdict.startswith("settled")
     assert sobol(ishigami, ISHIGAMI_SPACE, samples=64, seed=1, tolerance=2.0).settled
+
+
+@pytest.mark.parametrize("method", [morris, dgsm, pawn])
+def test_intervals_of_what_is_never_negative_end_at_zero(method):
+    """A bound of 1.5 was told with an interval from -0.6 on."""
+    found = method(lambda x: np.exp(9.0 * x[:, 0]), LINEAR_SPACE, samples=64, seed=1)
+    for kind in set(found.low) - {"mu"}:
+        assert (found.low[kind] >= 0.0).all()
+        assert (found.low[kind] <= found[kind]).all() and (found[kind] <= found.high[kind]).all()
+
+
+def test_a_p_value_too_small_for_a_double_is_not_told_as_zero():
+    text = str(prcc(linear, LINEAR_SPACE, samples=512, seed=1))
+    assert "< 1e-16" in text
 
 
 def test_intervals_widen_with_the_level():
     narrow, wide = (sobol(ishigami, ISHIGAMI_SPACE, samples=64, level=level) for level in (0.5, 0.99))
     ratio = (wide.high["total"] - wide.low["total"]) / (narrow.high["total"] - narrow.low["total"])
     assert_close(ratio, norm.ppf(0.995) / norm.ppf(0.75), 1e-9, because="quantiles of the normal")
+
+
+def test_orders_of_few_parameters_come_alike_and_this_is_said():
+    found = shapley(linear, LINEAR_SPACE, samples=100, seed=1)
+    assert found.samples == 120
+    assert "100 samples were made 120: all orders of the parameters come alike" in found.notes
 
 
 def test_samples_are_rounded_to_what_the_design_wants_and_this_is_said():
@@ -508,6 +542,25 @@ def test_misspelt_settings_kinds_and_outputs_are_met_with_the_nearest():
         fast(ishigami, ISHIGAMI_SPACE, samples=20)
     with pytest.raises(sd.ModelError, match=r"level=1\.5"):
         sobol(ishigami, ISHIGAMI_SPACE, level=1.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "told"),
+    [
+        (sobol, {"samples": "8"}, "samples='8' should be a whole number"),
+        (sobol, {"resamples": 1}, "resamples=1 should be a whole number from 2 on"),
+        (sobol, {"seed": -1}, "seed=-1 should be a whole number from 0 on"),
+        (sobol, {"tolerance": 0}, "tolerance=0 should be above zero"),
+        (morris, {"levels": 3}, "levels=3 would reach some values more often; take an even number"),
+        (pawn, {"slices": 0}, "slices=0 should be a whole number from 2 on"),
+        (dgsm, {"step": 0.0}, "step=0 should be a small share of the range"),
+        (sobol, {"space": None}, "Sobol's method goes over a space"),
+        (shapley, {"space": None}, "Shapley effects go over a space"),
+    ],
+)
+def test_settings_without_a_meaning_are_told(method, wrong, told):
+    with pytest.raises(sd.SdClusterError, match=told):
+        method(ishigami, **{"space": ISHIGAMI_SPACE, **wrong})
 
 
 # ------------------------------------------------------------------ models, tables, figures
@@ -593,18 +646,72 @@ def test_courses_and_numbers_can_be_asked_together():
 
 
 def test_runs_of_an_analysis_may_stream_to_a_store_and_are_not_made_twice(tmp_path, monkeypatch):
-    from sd_cluster import ensemble
+    from sd_cluster import workers
 
     model, of = growth(), ["stock", Final("aside")]
     here = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1)
     stored = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1, store=tmp_path / "runs.zarr")
-    monkeypatch.setattr(ensemble, "carry_out", None)
+    monkeypatch.setattr(workers, "carry_out", None)
     again = sobol(model, GROWTH_SPACE, of=of, samples=64, seed=1, store=tmp_path / "runs.zarr")
     for kind in here.values:
         np.testing.assert_array_equal(stored[kind], here[kind])
         np.testing.assert_array_equal(again[kind], here[kind])
     with pytest.raises(sd.DataError, match="another sweep"):
         sobol(model, GROWTH_SPACE, of=of, samples=64, seed=2, store=tmp_path / "runs.zarr")
+
+
+@pytest.fixture
+def cramped(monkeypatch):
+    """As if there were next to no memory; gives the settings of the files that tables lie in."""
+    from sd_cluster import room
+
+    files, opened = [], tempfile.TemporaryFile
+    monkeypatch.setattr(room, "SHARE", 0.0)
+    monkeypatch.setattr(estimators, "LARGEST", 1500)
+    monkeypatch.setattr(room.tempfile, "TemporaryFile", lambda **how: (files.append(how), opened(**how))[1])
+    return files
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_answers_that_take_much_memory_lie_in_a_file_and_are_taken_some_at_a_time(method, tmp_path, request):
+    settings = {"of": ["stock", "aside"], "seed": 1, "save": 5.0, **FEW.get(method, {})}
+    here = method(growth(), GROWTH_SPACE, **settings)
+    files = request.getfixturevalue("cramped")
+    there = method(growth(), GROWTH_SPACE, **settings, store=tmp_path / "runs.zarr")
+    assert [how["dir"] for how in files] == [tmp_path / "runs.zarr"]
+    for kind in here.values:
+        np.testing.assert_allclose(there[kind], here[kind], rtol=1e-8, atol=1e-9, err_msg="sums in another order")
+    assert not list((tmp_path / "runs.zarr").glob(".table*")), "the file went away"
+
+
+def test_what_is_left_of_lost_runs_lies_in_a_file_too(tmp_path, request):
+    model = tiny(GROWTH.replace("aside = idle", "aside = idle+0*SQRT(idle-0.01)"), check_units=False)
+    settings = {"of": ["stock", Final("aside")], "seed": 1, "samples": 128, "allow_failures": True}
+    here = sobol(model, GROWTH_SPACE, **settings)
+    files = request.getfixturevalue("cramped")
+    there = sobol(model, GROWTH_SPACE, **settings, store=tmp_path / "runs.zarr")
+    assert len(files) == 2
+    assert there.failed == here.failed > 0
+    np.testing.assert_allclose(there["total"], here["total"], rtol=1e-8, atol=1e-9, err_msg="sums in another order")
+
+
+def test_an_analysis_of_stored_courses_never_holds_all_answers_in_memory(tmp_path, monkeypatch):
+    import tracemalloc
+
+    from sd_cluster import room
+
+    monkeypatch.setattr(room, "SHARE", 0.0)
+    monkeypatch.setattr(estimators, "LARGEST", 1 << 16)
+    settings = {"of": ["stock", "aside"], "samples": 8192, "seed": 1, "resamples": 2, "save": 0.125}
+    size = 8192 * 5 * 81 * 2 * 8
+    morris(growth(), GROWTH_SPACE, **{**settings, "samples": 4})  # what is loaded once
+    tracemalloc.start()
+    try:
+        sobol(growth(), GROWTH_SPACE, **settings, store=tmp_path / "runs.zarr")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.5 * size, f"{peak / 2**20:.0f} of {size / 2**20:.0f} MiB"
 
 
 @pytest.mark.slow
