@@ -1,4 +1,4 @@
-"""Calibration: datasets, measurements, misfits and fits for models of `sd_cluster`."""
+"""Calibration: figures of real regions, what a model says of them, and how sure that is."""
 
 from calibration.dataset import Dataset as Dataset
 from calibration.dataset import Series as Series
@@ -6,15 +6,42 @@ from calibration.dataset import read_dataset as read_dataset
 from calibration.dataset import regions as regions
 from calibration.fit import Estimate as Estimate
 from calibration.fit import Fit as Fit
+from calibration.fit import RegionFit as RegionFit
 from calibration.fit import SeriesFit as SeriesFit
 from calibration.fit import Start as Start
 from calibration.fit import Verdict as Verdict
 from calibration.fit import simulate_fit as simulate_fit
 from calibration.fit_file import load_fit as load_fit
+from calibration.identifiability import identify as identify
+from calibration.likelihood import Likelihood as Likelihood
+from calibration.measurement import Cumulated as Cumulated
 from calibration.measurement import Gauge as Gauge
+from calibration.measurement import Growth as Growth
 from calibration.measurement import Index as Index
+from calibration.measurement import Lagged as Lagged
 from calibration.measurement import Level as Level
 from calibration.measurement import Measurement as Measurement
 from calibration.measurement import Rate as Rate
-from calibration.objective import Misfit as Misfit
+from calibration.measurement import Share as Share
+from calibration.measurement import Shift as Shift
+from calibration.measurement import Survey as Survey
+from calibration.misfit import Misfit as Misfit
+from calibration.noise import AutoRegressive as AutoRegressive
+from calibration.noise import NegativeBinomial as NegativeBinomial
+from calibration.noise import NormalNoise as NormalNoise
+from calibration.noise import Poisson as Poisson
+from calibration.noise import StudentT as StudentT
+from calibration.objective import Objective as Objective
 from calibration.optimisation import minimise as minimise
+from calibration.posterior import Posterior as Posterior
+from calibration.posterior import sample_posterior as sample_posterior
+from calibration.priors import Beta as Beta
+from calibration.priors import LogitNormal as LogitNormal
+from calibration.priors import LogNormal as LogNormal
+from calibration.priors import LogUniform as LogUniform
+from calibration.priors import Normal as Normal
+from calibration.priors import Uniform as Uniform
+from calibration.priors import prior_of as prior_of
+from calibration.searches import CovarianceMatrixAdaptation as CovarianceMatrixAdaptation
+from calibration.searches import DifferentialEvolution as DifferentialEvolution
+from calibration.searches import TrustRegion as TrustRegion

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.fit import Estimate, Fit, SeriesFit, Start, Verdict, rounded
-from calibration.identification import Identification, identify
-from calibration.objective import Misfit
-from calibration.statistics import Floats
-from calibration.words import counted
+import sd_cluster as sd
+from calibration.fit import Estimate, Fit, RegionFit, SeriesFit, Start, Verdict, rounded
+from calibration.identifiability import Identification, identify
+from calibration.likelihood import Likelihood
+from calibration.objective import Objective
+from calibration.priors import LogNormal, LogUniform
+from calibration.searches import Search
+from calibration.statistics import Bools, Floats
 
 AT_BOUND = 0.005
 """An estimate this near to an end, in ranges, stands at the bound."""
@@ -20,51 +22,68 @@ NEAR_BEST = 0.01
 CUT_OFF = 1.92
 """Difference of payoff that the data cannot tell: the 95 % cut-off of the likelihood ratio for one parameter."""
 APART = 0.2
-"""Starts that the data cannot tell apart disagree about a parameter where they lie this far apart, in ranges."""
+"""Starts that the data cannot tell apart disagree about an unknown where they lie this far apart, in its prior."""
+COARSE = 0.05
+"""Shares of a figure's noise by which halving the step may move its prediction."""
+FAR_OUT = 0.01
+"""An estimate this far out in a prior without ends was pulled there by the data."""
 
 
-def assess(misfit: Misfit, starts: Sequence[Start], *, asked: int, seed: int, interrupted: bool) -> Fit:
+def assess(
+    objective: Objective, starts: Sequence[Start], *, asked: int, seed: int, search: Search, interrupted: bool
+) -> Fit:
     """Make the Fit of a search.
 
     Parameters
     ----------
-    misfit
+    objective
         What was minimised.
     starts
         The starts that are done, at least one of them with a result.
-    asked, seed
+    asked, seed, search
         As given to `minimise`.
     interrupted
         True if the search was stopped before all starts were done.
     """
     best = min((start for start in starts if not start.failed), key=lambda start: (start.payoff, start.number))
-    noise = misfit.noise_scales(misfit.log_residuals(best.end))
-    place = misfit.scaling.to_unit(best.end)
-    held = (place <= AT_BOUND) | (place >= 1.0 - AT_BOUND)
-    known = identify(misfit, best.end, noise, held)
-    estimates = _estimates(misfit, best.end, place, held, known)
-    series = _series(misfit, best.end, noise)
+    standing = standings(objective, best.place)
+    held = _ranged(objective) & ((standing <= AT_BOUND) | (standing >= 1.0 - AT_BOUND))
+    known = identify(objective, best.place, held)
+    estimates = _estimates(objective, best, standing, held, known)
+    series = tuple(
+        made
+        for number, one in enumerate(objective.likelihoods)
+        for made in _series(one, objective.of_region(best.place, number))
+    )
     verdicts = [
-        *_on_starts(misfit, starts, best, asked, interrupted),
+        *_on_starts(objective, starts, best, asked, interrupted),
         *_on_bounds(estimates),
         *_on_identification(estimates, known),
         *_on_series(series),
+        *_on_unused(objective),
+        _on_step(objective, best.place),
     ]
-    if misfit.unused:
-        verdicts.append(Verdict("data", True, f"Not used, for want of a gauge: {', '.join(misfit.unused)}."))
     return Fit(
-        model=misfit.model.name,
-        region=misfit.dataset.region,
+        model=objective.model.name,
+        regions=tuple(_region(objective, best.place, number) for number in range(len(objective.likelihoods))),
         estimates=estimates,
         series=series,
         starts=tuple(starts),
+        names=objective.names,
+        place=best.place,
         payoff=best.payoff,
         verdicts=tuple(verdicts),
-        base=misfit.scenario,
-        span=misfit.span,
-        provenance=_provenance(misfit, starts, asked, seed),
-        objective=misfit,
+        provenance=_provenance(objective, starts, asked, seed, search),
+        objective=objective,
     )
+
+
+def standings(objective: Objective, place: Floats) -> Floats:
+    """Share of each prior below a place, shape (n_unknowns,): for a range the part of it, on a log scale if it is wide.
+
+    For what is own to a region and drawn around a mean it is the share of the regions below.
+    """
+    return np.array([float(prior.share(at)) for prior, at in zip(objective.priors.values(), place, strict=True)])
 
 
 def growth_of_error(payoff: Floats, best: float, n_figures: int) -> Floats:
@@ -82,116 +101,141 @@ def growth_of_error(payoff: Floats, best: float, n_figures: int) -> Floats:
         return np.expm1((payoff - best) / n_figures)
 
 
+def _ranged(objective: Objective) -> Bools:
+    """Which unknowns have a range with two ends."""
+    priors = objective.priors.values()
+    return np.array([bool(np.isfinite(prior.low) and np.isfinite(prior.high)) for prior in priors])
+
+
+def _region(objective: Objective, place: Floats, number: int) -> RegionFit:
+    one = objective.likelihoods[number]
+    values = objective.of_region(place, number)
+    horizon = one.horizon
+    return RegionFit(
+        one.region, one.scenario, dict(zip(one.free, values.tolist(), strict=False)), (horizon.start, horizon.end),
+        one.step,
+    )  # fmt: skip
+
+
+def _errors(objective: Objective, best: Start, known: Identification) -> Floats:
+    """Standard errors in each unknown's own unit, shape (n_unknowns,).
+
+    Priors count where they pull; ranges alone do not. Noise scales at the optimum are a little small, hence the usual
+    correction for what the figures have been used up for.
+    """
+    flat = all(float(np.asarray(prior.curvature(0.0))) == 0.0 for prior in objective.priors.values())
+    errors = known.data_errors if flat else known.errors
+    n_figures = sum(len(series.years) for one in objective.likelihoods for series in one.series.values())
+    n_solved = sum(one.solved(name) for one in objective.likelihoods for name in one.series)
+    fitted = np.array([name not in objective.noise_names for name in known.names]) & ~known.held
+    spare = n_figures - n_solved - float(np.sum(1.0 - (1.0 - known.narrowed[fitted]) ** 2))
+    widening = np.sqrt(n_figures / spare) if spare > 0.0 else np.inf
+    return np.asarray(errors * widening * np.where(known.relative, np.abs(best.end), 1.0))
+
+
 def _estimates(
-    misfit: Misfit, vector: Floats, place: Floats, held: NDArray[np.bool_], known: Identification
+    objective: Objective, best: Start, standing: Floats, held: Bools, known: Identification
 ) -> tuple[Estimate, ...]:
-    slope = misfit.scaling.slope(vector)
+    ranged, scales = _ranged(objective), objective.noise_names
+    errors = _errors(objective, best, known)
     made = []
-    for number, name in enumerate(misfit.names):
-        variable = misfit.model.variable(name)
-        end = "low" if place[number] < 0.5 else "high"
-        telling = bool(known.identified[number])
+    for number, (name, prior) in enumerate(objective.priors.items()):
+        if name in scales:
+            continue
+        low, high = (prior.low, prior.high) if ranged[number] else (float(prior.quantile(q)) for q in (0.05, 0.95))
+        telling = bool(known.identified[number] and np.isfinite(errors[number]))
         made.append(
             Estimate(
                 name=name,
-                unit=variable.units,
-                value=float(vector[number]),
-                low=float(misfit.scaling.lower[number]),
-                high=float(misfit.scaling.upper[number]),
-                place=float(place[number]),
-                error=float(known.errors[number] * slope[number]) if telling else float("nan"),
-                bound=end if held[number] else "",
+                unit=objective.unit(name),
+                value=float(best.end[number]),
+                low=float(low),
+                high=float(high),
+                place=float(standing[number]),
+                error=float(errors[number]) if telling and not held[number] else float("nan"),
+                bound=("low" if standing[number] < 0.5 else "high") if held[number] else "",
                 identified=telling,
-                logarithmic=bool(misfit.scaling.logarithmic[number]),
+                logarithmic=isinstance(prior, LogNormal | LogUniform),
+                ranged=bool(ranged[number]),
             )
         )
     return tuple(made)
 
 
-def _series(misfit: Misfit, vector: Floats, noise: dict[str, float]) -> tuple[SeriesFit, ...]:
-    predicted = misfit.predict(vector)
-    scales = misfit.scales(vector)
+def _series(one: Likelihood, values: Floats) -> list[SeriesFit]:
+    """Each series of a region beside its prediction."""
     made = []
-    for name, one in misfit.series.items():
-        gauge = misfit.measurement.gauges[name]
-        origin = "floor" if noise[name] <= misfit.noise_floor else "estimated"
+    for name, outcome in one.outcome(values).items():
+        noise, gauge, series = one.noise[name], one.measurement.gauges[name], one.series[name]
+        scale = noise.scale_at(one.noise_values(name, values))
+        low = one.default_priors().get(f"noise of {name}")
+        known = "scale" not in noise.unknowns
+        floor = low is not None and np.isfinite(scale) and scale <= 1.01 * low.low
+        positive = bool((outcome.observed > 0.0).all() and (outcome.predicted > 0.0).all())
         made.append(
             SeriesFit(
                 indicator=name,
-                unit=one.unit,
+                unit=series.unit,
                 variable=gauge.variable,
-                years=one.years,
-                observed=one.values,
-                predicted=predicted[name],
-                scale=scales[name],
+                years=outcome.years,
+                observed=outcome.observed,
+                predicted=outcome.predicted,
+                scale=one.factor(name, values),
                 scale_fitted=gauge.scale,
-                noise=noise[name],
-                noise_origin="given" if name in misfit.fixed_noise else origin,
-                skipped=one.skipped,
+                noise=scale,
+                noise_origin="given" if known else "floor" if floor else "estimated",
+                skipped=series.skipped,
+                region=one.region,
+                relative=noise.relative and positive,
             )
         )
-    return tuple(made)
+    return made
 
 
-def _on_starts(misfit: Misfit, starts: Sequence[Start], best: Start, asked: int, interrupted: bool) -> list[Verdict]:
+def _on_starts(
+    objective: Objective, starts: Sequence[Start], best: Start, asked: int, interrupted: bool
+) -> list[Verdict]:
     made = []
     if interrupted:
-        made.append(
-            Verdict(
-                "starts",
-                False,
-                f"Interrupted: {len(starts)} of {asked} starts were done; the others are not known.",
-            )
-        )
+        text = f"Interrupted: {len(starts)} of {asked} starts were done; the others are not known."
+        made.append(Verdict("starts", False, text))
     failed = [start for start in starts if start.failed]
     if failed:
-        made.append(
-            Verdict(
-                "starts",
-                False,
-                f"{len(failed)} of {len(starts)} starts failed; the first: {failed[0].outcome}.",
-            )
-        )
+        text = f"{len(failed)} of {len(starts)} starts failed; the first: {failed[0].outcome}."
+        made.append(Verdict("starts", False, text))
     fine = [start for start in starts if not start.failed]
-    n_figures = sum(len(one.years) for one in misfit.series.values())
+    n_figures = sum(len(series.years) for one in objective.likelihoods for series in one.series.values())
     growth = growth_of_error(np.array([start.payoff for start in fine]), best.payoff, n_figures)
-    near = [start for start, more in zip(fine, growth, strict=True) if more <= NEAR_BEST]
-    text = f"{len(near)} of {len(starts)} starts ended within 1 % of the best (typical error of a figure)."
-    trusted = len(near) > 1
+    near = int(np.sum(growth <= NEAR_BEST))
+    text = f"{near} of {len(starts)} starts ended within 1 % of the best (typical error of a figure)."
     if len(starts) == 1:
         text = "One start only: nothing shows that this is the best point of the ranges; use more starts."
-    elif not trusted:
+    elif near < 2:
         text += " Only one start found it: use more starts before trusting it as the best of the ranges."
-    made.append(Verdict("starts", trusted, text))
+    made.append(Verdict("starts", near > 1, text))
     if best.outcome != "converged":
         made.append(Verdict("convergence", False, f"The best start {best.outcome}: the point is not yet an optimum."))
     else:
         made.append(Verdict("convergence", True, "The best start converged."))
-    made.extend(_on_spread(misfit, [start for start in fine if start.payoff <= best.payoff + CUT_OFF]))
+    made.extend(_on_spread(objective, [start for start in fine if start.payoff <= best.payoff + CUT_OFF]))
     return made
 
 
-def _on_spread(misfit: Misfit, near: Sequence[Start]) -> list[Verdict]:
-    """Starts of like payoff that ended far apart: seen over the whole box, not only near the optimum."""
+def _on_spread(objective: Objective, near: Sequence[Start]) -> list[Verdict]:
+    """Starts of like payoff that ended far apart: seen over the whole prior, not only near the optimum."""
     if len(near) < 2:
         return []
     ends = np.array([start.end for start in near])
-    places = np.array([misfit.scaling.to_unit(end) for end in ends])
-    apart = np.ptp(places, axis=0) > APART
-    if not apart.any():
-        return []
-    some = "; ".join(
+    apart = np.ptp([standings(objective, start.place) for start in near], axis=0) > APART
+    some = [
         f"'{name}' from {rounded(ends[:, number].min(), 3)} to {rounded(ends[:, number].max(), 3)}"
-        for number, name in enumerate(misfit.names)
-        if apart[number]
-    )
-    return [
-        Verdict(
-            "identification",
-            False,
-            f"Starts that the data cannot tell apart (payoff within {CUT_OFF} of the best) disagree: {some}.",
-        )
+        for number, name in enumerate(objective.names)
+        if apart[number] and name not in objective.noise_names
     ]
+    if not some:
+        return []
+    text = f"Starts that the data cannot tell apart (payoff within {CUT_OFF} of the best) disagree: {'; '.join(some)}."
+    return [Verdict("identification", False, text)]
 
 
 def _on_bounds(estimates: Sequence[Estimate]) -> list[Verdict]:
@@ -205,80 +249,92 @@ def _on_bounds(estimates: Sequence[Estimate]) -> list[Verdict]:
         for one in estimates
         if one.bound
     ]
+    made += [
+        Verdict(
+            "bounds",
+            False,
+            f"'{one.name}' ({rounded(one.value, 3)}) lies in the outer {100.0 * FAR_OUT:g} % of its prior, "
+            f"{rounded(one.low, 3)} to {rounded(one.high, 3)} (90 %): data and prior contradict each other.",
+        )
+        for one in estimates
+        if not one.ranged and min(one.place, 1.0 - one.place) < 0.5 * FAR_OUT
+    ]
     return made or [Verdict("bounds", True, "No estimate stands at a bound.")]
 
 
 def _on_identification(estimates: Sequence[Estimate], known: Identification) -> list[Verdict]:
-    held = len(estimates) - known.free
-    if known.free == 0:
-        return [Verdict("identification", False, "Every estimate stands at a bound: nothing was judged.")]
-    aside = f", with {held} held at bounds" if held else ""
-    condition = f"condition {known.condition:.1e}" if np.isfinite(known.condition) else "condition infinite"
-    summary = (
-        f"The data tell {known.told} of {counted(known.free, 'independent direction')} of the parameters{aside} "
-        f"({condition})."
-    )
-    made = [Verdict("identification", known.told == known.free, summary)]
-    made += [Verdict("identification", False, sentence) for sentence in known.sentences]
-    said = " ".join(known.sentences)
-    made += [
-        Verdict(
-            "identification",
-            False,
-            f"Barely known: '{one.name}'. Its standard error is as large as a guess within its range.",
-        )
-        for one in estimates
-        if not one.bound and not one.identified and f"'{one.name}'" not in said
-    ]
+    first, *others = known.sentences
+    fine = not others and known.told == len(known.singular) > 0
+    made = [Verdict("identification", fine, first)]
+    made += [Verdict("identification", False, sentence) for sentence in others]
+    said = " ".join(others)
+    for one in estimates:
+        if not one.bound and not one.identified and f"'{one.name}'" not in said:
+            text = known.verdicts[one.name]
+            made.append(Verdict("identification", False, f"{text}."))
     return made
 
 
 def _on_series(series: Sequence[SeriesFit]) -> list[Verdict]:
     made = []
+    many = len({one.region for one in series}) > 1
     for one in series:
+        name = f"{one.indicator} [{one.region}]" if many else one.indicator
         if one.in_waves:
-            made.append(
-                Verdict(
-                    "residuals",
-                    False,
-                    f"The residuals of '{one.indicator}' come in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
-                    "model misses something slow, and the standard errors above are too small.",
-                )
+            text = (
+                f"The residuals of '{name}' come in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
+                "model misses something slow, and the standard errors above are too small."
             )
+            made.append(Verdict("residuals", False, text))
         if one.noise_origin == "floor":
-            made.append(
-                Verdict(
-                    "residuals",
-                    True,
-                    f"'{one.indicator}' is fitted to within the least noise allowed ({one.noise:.2g}), which is used "
-                    "instead.",
-                )
-            )
-    free = [one.indicator for one in series if one.scale_fitted]
+            text = f"'{name}' is fitted to within the least noise allowed ({one.noise:.2g}), which is used instead."
+            made.append(Verdict("residuals", True, text))
+    free = list(dict.fromkeys(one.indicator for one in series if one.scale_fitted))
     if free:
-        made.append(
-            Verdict(
-                "data",
-                True,
-                f"The scale is free for {', '.join(free)}: only the shape over time was fitted, not the level.",
-            )
-        )
+        text = f"The scale is free for {', '.join(free)}: only the shape over time was fitted, not the level."
+        made.append(Verdict("data", True, text))
     return made
 
 
-def _provenance(misfit: Misfit, starts: Sequence[Start], asked: int, seed: int) -> dict[str, str | int | float]:
+def _on_unused(objective: Objective) -> list[Verdict]:
+    unused = sorted({name for one in objective.likelihoods for name in one.dataset.series if name not in one.series})
+    return [Verdict("data", True, f"Not used, for want of a gauge: {', '.join(unused)}.")] if unused else []
+
+
+def _on_step(objective: Objective, place: Floats) -> Verdict:
+    """Whether the solver's steps are fine enough where the search ended."""
+    worst, step = 0.0, max(one.step for one in objective.likelihoods)
+    for number, one in enumerate(objective.likelihoods):
+        values = objective.of_region(place, number)
+        finer = one.with_step(0.5 * one.step).outcome(values)
+        for name, outcome in one.outcome(values).items():
+            moved = np.abs(finer[name].predicted - outcome.predicted) * _weight(outcome.judged.root)
+            worst = max(worst, float(moved.max()))
+    text = f"Halving the solver's step of {step:g} moves no prediction by more than {100.0 * worst:.1g} % of its noise."
+    return Verdict("convergence", worst < COARSE, text if worst < COARSE else f"{text} Fit again with a smaller step.")
+
+
+def _weight(root: Floats) -> Floats:
+    """One over the noise of each prediction, from a root of its information, shape (n,) or (n, n)."""
+    return np.abs(root) if root.ndim == 1 else np.asarray(np.linalg.norm(root, axis=0))
+
+
+def _provenance(
+    objective: Objective, starts: Sequence[Start], asked: int, seed: int, search: Search
+) -> dict[str, str | int | float]:
+    first = objective.likelihoods[0]
     made: dict[str, str | int | float] = {
         "seed": seed,
         "starts": asked,
         "starts done": len(starts),
         "simulations": sum(start.runs for start in starts),
-        "solver": repr(misfit.solver),
-        "run": f"{misfit.span[0]:g} to {misfit.span[1]:g}",
-        "scenario": misfit.scenario.name,
-        "noise floor": misfit.noise_floor,
-        "model digest": misfit.model.digest,
-        "data file": misfit.dataset.path.name,
-        "data digest": misfit.dataset.digest,
+        "search": repr(search),
+        "solver": repr(sd.RungeKutta4(first.step)),
+        "run": f"{first.horizon.start:g} to {first.horizon.end:g}",
+        "scenario": first.scenario.name,
+        "model digest": objective.model.digest,
+        "data file": ", ".join(dict.fromkeys(one.dataset.path.name for one in objective.likelihoods)),
+        "data digest": objective.data_digest,
         "python": platform.python_version(),
     }
     for package in ("sd-cluster", "numpy", "scipy", "numba"):

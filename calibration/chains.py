@@ -69,7 +69,7 @@ class Plan:
     Attributes
     ----------
     method, draws, tune, seed, target_accept, walkers
-        As in `sample`.
+        As in `sample_posterior`.
     start : shape (n_unknowns,)
         The optimum, or None for starts from the prior.
     root : shape (n_unknowns, n_unknowns)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from calibration.dataset import Dataset
     from calibration.fit import Fit
     from calibration.measurement import Measurement
-    from calibration.objective import Misfit
+    from calibration.misfit import Misfit
     from sd_cluster import Model, Space
 
 
@@ -32,7 +32,6 @@ def free_place(folder: Path | None) -> Path | None:
 
 
 OutOption = Annotated[Path, typer.Option(metavar="FOLDER", callback=free_place, help="Where to write the study.")]
-SeedOption = Annotated[int, typer.Option(metavar="N", help="Seed of the starting points; same seed, same numbers.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; one per processor by default.")]
 
 
@@ -40,6 +39,8 @@ def register(app: typer.Typer) -> None:
     """Offer `fit`, `demo` and `data` to the command line of sd_cluster."""
     app.command(
         epilog=examples(
+            "sd-cluster fit study.toml --out study  # all stages and a report; again after an interrupt, it goes on",
+            "sd-cluster fit study.toml --until fit  # stops after that stage",
             'sd-cluster fit hsinchu --free "land limit" --free "hiring rate=0.1,0.8"',
             'sd-cluster fit hsinchu --free "spin off rate" --starts 20 --out fit  # writes fit, tables, figures',
             'sd-cluster fit my.csv my.mdl --measure "employees=staff" --free "growth=0,1"',
@@ -57,7 +58,11 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Name of a shipped region, such as hsinchu, or a CSV file.")
+        str,
+        typer.Argument(
+            metavar="STUDY|DATA",
+            help="A study file, .toml; or a shipped region, such as hsinchu, or a table.",
+        ),
     ],
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or a .mdl or .xmile file.")
@@ -80,36 +85,62 @@ def fit(
     first: Annotated[int | None, typer.Option(metavar="YEAR", help="First year of data to use.")] = None,
     last: Annotated[int | None, typer.Option(metavar="YEAR", help="Last year of data to use.")] = None,
     start: Annotated[float | None, typer.Option("--from", metavar="TIME", help="First moment of the run.")] = None,
-    starts: Annotated[int, typer.Option(min=1, metavar="N", help="Starting points of the search.")] = 8,
-    seed: SeedOption = 0,
+    starts: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Starting points of the search; 8 if left out.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Seed of the starting points; 0 if left out.")
+    ] = None,
     workers: WorkersOption = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="With a study file: the last stage to do, such as fit.")
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", callback=free_place, help="Write the fit, its tables and figures here."),
+        typer.Option(
+            metavar="FOLDER",
+            callback=free_place,
+            help="Where to write; for a study file, a folder of its name if left out.",
+        ),
     ] = None,
 ) -> None:
-    """Fit a model's parameters to the figures of a region, and print a report card.
+    """Fit a model's parameters to the figures of a region.
 
-    Without --measure, the shipped model is read as firms = member firms, employees = talent pool and
-    revenue = revenue with a free factor; without --free, the parameters of the demonstration are fitted.
+    With a study file, all that it says is done, stage by stage: audit, priors, identifiability, search, quality of the
+    fit, profiles, posterior, predictions, figures held out. The folder gets tables, figures and a report; what is done
+    is not done again, so the same command goes on after an interrupt.
+
+    Without one, a quick fit prints a report card. Without --measure, the shipped model is read as firms = member firms,
+    employees = talent pool and revenue = revenue with a free factor; without --free, the parameters of the
+    demonstration are fitted.
     """
+    from calibration.cli_fit import is_study, refuse_options, run_file
     from calibration.optimisation import minimise
     from calibration.study import Study
 
+    quick = {"--free": free, "--measure": measure, "--first": first, "--last": last, "--from": start}
+    if is_study(data):
+        refuse_options({**quick, "--starts": starts, "--seed": seed is not None})
+        run_file(Path(data), out, until, workers)
+        return
+    if until is not None:
+        raise typer.BadParameter("--until is for a study file, such as study.toml")
+    starts = 8 if starts is None else starts
     ours = model == Study().model
     if not ours and not (free and measure):
         raise typer.BadParameter(f"for {model}, say what to fit and to what: give --free and --measure")
     ranges = [read_range(text) for text in free or []]
     measured = dict(read_measure(text) for text in measure or [])
     misfit = _misfit(data, model, ranges, measured, years=(first, last), start=start)
-    result = minimise(misfit, starts=starts, seed=seed, workers=workers)
+    result = minimise(misfit, starts=starts, seed=seed or 0, workers=workers)
     console = screen()
     show_card(console, result)
-    if misfit.scenario.changes:
-        told = ", ".join(f"{name} = {value:g}" for name, value in misfit.scenario.changes.items())
+    region = misfit.likelihoods[0]
+    if region.scenario.changes:
+        told = ", ".join(f"{name} = {value:g}" for name, value in region.scenario.changes.items())
         console.print(f"\nSet for {data}, not fitted: {told}", markup=False)
     if out is not None:
-        for path in _write_fit(misfit.model, result, misfit.measurement, out):
+        for path in _write_fit(misfit.model, result, out):
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     if len(result.starts) < starts:
         raise typer.Exit(130)
@@ -119,43 +150,46 @@ def demo(
     *,
     out: OutOption = Path("demo"),
     starts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Starting points of the search.")] = None,
-    seed: SeedOption = 7,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Seed of all that is drawn; that of the study if left out.")
+    ] = None,
     workers: WorkersOption = None,
 ) -> None:
     """Carry out a whole study of the Hsinchu Science Park and write it as a folder.
 
-    Fits the model to firms, employees and revenue, compares four policies, the pair of Route 128 and
-    Silicon Valley and the threshold of trust, and writes a report, figures, tables and runs. It takes
-    a minute or two; what an interrupt leaves behind is whole.
+    Fits the model to firms, employees and revenue, says what the figures tell and how sure that is, holds the last ten
+    years out, compares four policies, the pair of Route 128 and Silicon Valley and the threshold of trust, and writes a
+    report, figures, tables and runs. It takes a minute or two; after an interrupt the same command goes on.
     """
-    from dataclasses import replace
-
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from calibration.cli_fit import teller
     from calibration.demo import run_demo
     from calibration.study import Study
 
-    study = Study(seed=seed)
-    study = replace(study, starts=starts) if starts is not None else study
+    study = Study(starts=starts, seed=seed)
     told = screen(error=True)
-    command = f"sd-cluster demo --starts {study.starts} --seed {study.seed}"
-    told.print(f"Fitting {study.model} to {study.region} from {counted(study.starts, 'starting point')}", markup=False)
+    changed = {"--starts": starts, "--seed": seed}
+    command = " ".join(
+        [f"sd-cluster demo --out {out}", *(f"{name} {value}" for name, value in changed.items() if value is not None)]
+    )
+    told.print(f"Fitting {study.model} to {study.plan.name}", markup=False)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=told, disable=not told.is_terminal, transient=True) as bar:
-        task = None
+    bar = Progress(*columns, console=told, disable=not told.is_terminal, transient=True)
+    task = bar.add_task("", total=1.0)
 
-        def tell(what: str, done: float) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task(what, total=1.0)
-            bar.update(task, description=what, completed=done)
+    def tell(what: str, done: float) -> None:
+        bar.start()
+        bar.update(task, description=what, completed=done)
 
-        try:
-            found = run_demo(out, study, workers=workers, told=tell, command=command)
-        except KeyboardInterrupt:
-            bar.stop()
-            told.print(f"Interrupted; what was done stands in {out}", markup=False)
-            raise typer.Exit(130) from None
+    try:
+        found = run_demo(out, study, workers=workers, staged=teller(told), told=tell, command=command)
+    except KeyboardInterrupt:
+        bar.stop()
+        told.print(f"\nInterrupted; what is done stands in {out}. Go on with: {command}", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    finally:
+        bar.stop()
     console = screen()
     show_card(console, found.fit, brief=True)
     console.print()
@@ -165,6 +199,7 @@ def demo(
         (out / "tables", "tidy CSV"),
         (out / "runs", "netCDF"),
         (out / "fit.json", "the fit"),
+        (out / "posterior.nc", "draws of the posterior"),
     ):
         console.print(f"wrote {path}  ({words})", markup=False, soft_wrap=True)
 
@@ -264,7 +299,7 @@ def _misfit(
 ) -> Misfit:
     """What is to be minimised; the shipped model begins, and is set, as in the demonstration."""
     from calibration.dataset import read_dataset
-    from calibration.objective import Misfit
+    from calibration.misfit import Misfit
     from calibration.study import Study
     from sd_cluster import Scenario, load
 
@@ -310,15 +345,17 @@ def _measurement(measured: Mapping[str, tuple[str, bool]], dataset: Dataset) -> 
     gauges = {name: gauge for name, gauge in study.measurement().gauges.items() if name in dataset.series}
     if not gauges:
         known = ", ".join(dataset.series)
-        raise DataError(f"{dataset.path.name} has none of {', '.join(study.measures)}, only {known}; give --measure")
+        raise DataError(
+            f"{dataset.path.name} has none of {', '.join(study.measurement().gauges)}, only {known}; give --measure"
+        )
     return Measurement(gauges)
 
 
-def _write_fit(model: Model, fit: Fit, gauges: Measurement, folder: Path) -> list[Path]:
+def _write_fit(model: Model, fit: Fit, folder: Path) -> list[Path]:
     """Write a fit with its tables, its run and the figure of data against model."""
     from calibration.figures import draw_fit
     from calibration.fit import simulate_fit
-    from calibration.study import model_lines
+    from calibration.lines import lines_of
     from calibration.tables import write_fit_tables
     from sd_cluster.plot import save
 
@@ -326,5 +363,6 @@ def _write_fit(model: Model, fit: Fit, gauges: Measurement, folder: Path) -> lis
     written = [fit.save(folder / "fit.json"), *write_fit_tables(fit, folder)]
     run = simulate_fit(fit, model=model)
     written.append(run.save(folder / "fitted.nc"))
-    written += save(draw_fit(fit.series, model_lines(run, fit.series, gauges)), folder, "fit")
+    lines = {one.indicator: lines_of(fit, one.region, one.indicator) for one in fit.series}
+    written += save(draw_fit(fit.series, lines), folder, "fit")
     return written

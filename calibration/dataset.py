@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -249,13 +250,17 @@ def _load(source: str | Path | pd.DataFrame, name: str = "data frame") -> tuple[
     """File or name of a table, its checked rows and the digest of its bytes."""
     if isinstance(source, str | Path):
         path = _find(source)
-        content = _bytes_of(path)
-        rows = rows_of_file(path, content)
-    else:
-        path = Path(name)
-        content = source.to_csv(index=False, lineterminator="\n").encode()
-        rows = rows_of_frame(source, path)
-    return path, list(rows), hashlib.sha256(content).hexdigest()
+        rows, digest = _read_once(path, _bytes_of(path))
+        return path, list(rows), digest
+    path = Path(name)
+    content = source.to_csv(index=False, lineterminator="\n").encode()
+    return path, list(rows_of_frame(source, path)), hashlib.sha256(content).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, content: bytes) -> tuple[tuple[Row, ...], str]:
+    """Checked rows and digest of a file: a family of regions asks for one large table again and again."""
+    return tuple(rows_of_file(path, content)), hashlib.sha256(content).hexdigest()
 
 
 def _check_years(first: int | None, last: int | None) -> None:

@@ -1,42 +1,38 @@
-"""The demonstration: fit a region, run policies, the pair and the threshold, and write a folder that tells it.
+"""The demonstration: the study of a fit, policies, the pair and the threshold, in a folder that tells it.
 
-Each step writes its files as soon as it is done, each file beside its place and then renamed: an interrupt
-loses only the step it falls into. The report comes last.
+The study of the fit is that of a shipped file, stage by stage, and goes on where it was if it is killed. What follows
+is quick: each step writes its files as soon as it is done, each file beside its place and then renamed. The report
+comes last.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calibration.dataset import Dataset, read_dataset
-from calibration.figures import draw_changes, draw_fit, draw_levers, draw_thresholds
-from calibration.fit import Fit
-from calibration.optimisation import minimise
-from calibration.report import write_report
+from calibration import stages
+from calibration.demo_chapters import write_demo_report
+from calibration.figures import draw_changes, draw_levers, draw_thresholds
+from calibration.lines import lines_of
+from calibration.stages import Outcome, run_study
 from calibration.study import (
     SECTIONS,
     Findings,
     LeverEffect,
-    Line,
     Policies,
     Study,
-    Threshold,
     changes_at_end,
     examine_doubts,
-    find_threshold,
     lever_effects,
-    misfit_of,
-    model_lines,
     place_of,
     run_pair,
     run_policies,
 )
-from calibration.tables import tidy, write_fit_tables, write_table
-from sd_cluster import Model, Run, Scenario, load, plot
+from calibration.tables import tidy, write_table
+from calibration.thresholds import Threshold, find_threshold
+from sd_cluster import Model, Run, Scenario, plot
 from sd_cluster.look import slug, unit_label
 
 if TYPE_CHECKING:
@@ -45,6 +41,9 @@ if TYPE_CHECKING:
 Told = Callable[[str, float], None]
 """Called with what is being done and which part of the work after the fit is done, from 0 to 1."""
 
+FIGURES = ("stocks", "channels", "policies", "changes", "levers", "pair", "threshold")
+"""Figures of what follows the fit, in reading order; each stands in the folder as PNG and SVG."""
+
 
 def run_demo(
     folder: Path,
@@ -52,6 +51,7 @@ def run_demo(
     *,
     workers: int | None = None,
     progress: bool = True,
+    staged: stages.Told = lambda number, of, title, done: None,
     told: Told = lambda what, done: None,
     command: str = "sd-cluster demo",
 ) -> Findings:
@@ -65,6 +65,8 @@ def run_demo(
         The settings; those of the demonstration by default.
     workers, progress
         As in `minimise`.
+    staged
+        Hears of each stage of the fit before it is done.
     told
         Hears what is being done after the fit.
     command
@@ -78,50 +80,47 @@ def run_demo(
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C; a fit cut short is written before, with the starts it had done.
+        After Ctrl-C; the same call goes on.
     """
-    began = time.monotonic()
     study = study or Study()
-    folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be had is told before the work
-    model = load(study.model)
-    dataset = read_dataset(study.region, last=study.last_year)
-    fit = fit_region(model, dataset, study, workers=workers, progress=progress)
-    _write_fit(folder, fit)
-    if len(fit.starts) < study.starts:
-        raise KeyboardInterrupt  # the search gave what it had; the rest of the study was not wanted
-
-    scenario = fit.scenario("base")
-    policies, lines, effects = _outlook(folder, model, study, fit, scenario, told)
-    told("Route 128 and Silicon Valley", 0.5)
-    pair = run_pair(model, study)
-    _write_pair(folder, pair, study)
-    thresholds = _thresholds(folder, model, study, scenario, told)
-
+    outcome = run_study(study.plan, folder, workers=workers, progress=progress, told=staged)
+    found = _follow_up(folder, study, outcome, told)
     told("report", 0.95)
-    doubts = examine_doubts(model, dataset, study, fit)
-    found = Findings(study, model, dataset, fit, scenario, lines, policies, effects, pair, thresholds, doubts)
-    write_report(found, folder, command=command, seconds=time.monotonic() - began)
+    write_demo_report(found, outcome, command=command)
     told("done", 1.0)
     return found
 
 
+def _follow_up(folder: Path, study: Study, outcome: Outcome, told: Told) -> Findings:
+    """All that follows the fit."""
+    fit, model = outcome.work.fit, study.plan.model
+    scenario = fit.scenario("base")
+    policies, effects = _outlook(folder, model, study, scenario, told)
+    told("Route 128 and Silicon Valley", 0.5)
+    pair = run_pair(model, study)
+    _write_pair(folder, pair, study)
+    thresholds = _thresholds(folder, model, study, scenario, told)
+    lines = {one.indicator: lines_of(fit, one.region, one.indicator) for one in fit.series}
+    doubts = examine_doubts(study, fit)
+    dataset = study.plan.regions[0].dataset
+    return Findings(study, model, dataset, fit, scenario, lines, policies, effects, pair, thresholds, doubts)
+
+
 def _outlook(
-    folder: Path, model: Model, study: Study, fit: Fit, scenario: Scenario, told: Told
-) -> tuple[Policies, dict[str, Line], tuple[LeverEffect, ...]]:
+    folder: Path, model: Model, study: Study, scenario: Scenario, told: Told
+) -> tuple[Policies, tuple[LeverEffect, ...]]:
     """Run the fitted model on: the base case, the policies, and each lever alone."""
     horizon = replace(model.horizon, start=study.start, end=study.end)
     told("policies", 0.02)
     policies = run_policies(model, scenario, study, horizon)
-    lines = model_lines(policies.base, fit.series, study.measurement())
     _write_base(folder, policies, study, model)
-    plot.save(draw_fit(fit.series, lines), folder / "figures", "fit")
     _write_policies(folder, policies, study)
     effects = lever_effects(
         model, scenario, policies, study, horizon,
         told=lambda n, of: told("levers one by one", 0.2 + 0.3 * n / of),
     )  # fmt: skip
     _write_effects(folder, effects, study)
-    return policies, lines, effects
+    return policies, effects
 
 
 def _thresholds(
@@ -129,28 +128,15 @@ def _thresholds(
 ) -> tuple[Threshold, Threshold]:
     """Look for the threshold of trust in the model as shipped and as fitted."""
     shipped = find_threshold(
-        model, Scenario("base"), study, name="the model as shipped", start=model.horizon.start,
+        model, Scenario("base"), study.trust, name="the model as shipped", start=model.horizon.start,
         told=lambda n, of: told("threshold of trust", 0.55 + 0.2 * n / of),
     )  # fmt: skip
     fitted = find_threshold(
-        model, scenario, study, name=f"fitted to {place_of(study)}", start=study.start,
+        model, scenario, study.trust, name=f"fitted to {place_of(study)}", start=study.start,
         told=lambda n, of: told("threshold of trust", 0.75 + 0.2 * n / of),
     )  # fmt: skip
     _write_thresholds(folder, (shipped, fitted), model)
     return shipped, fitted
-
-
-def fit_region(
-    model: Model, dataset: Dataset, study: Study, *, workers: int | None = None, progress: bool = True
-) -> Fit:
-    """Fit the study's free parameters to its series."""
-    misfit = misfit_of(model, dataset, study, study.free)
-    return minimise(misfit, starts=study.starts, seed=study.seed, workers=workers, progress=progress)
-
-
-def _write_fit(folder: Path, fit: Fit) -> None:
-    fit.save(folder / "fit.json")
-    write_fit_tables(fit, folder / "tables")
 
 
 def _write_base(folder: Path, policies: Policies, study: Study, model: Model) -> None:

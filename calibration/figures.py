@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from calibration.fit import SeriesFit
-    from calibration.study import LeverEffect, Line, Threshold
+    from calibration.study import LeverEffect, Line
+    from calibration.thresholds import Threshold
 
 
 def draw_fit(series: Sequence[SeriesFit], lines: Mapping[str, Line]) -> Figure:
@@ -42,7 +43,7 @@ def draw_fit(series: Sequence[SeriesFit], lines: Mapping[str, Line]) -> Figure:
     series
         From the fit.
     lines
-        The model year by year, by indicator, as `study.model_lines` gives it.
+        The model year by year, by indicator, as `lines_of` gives it.
     """
     with look():
         figure = blank(height=4.1)

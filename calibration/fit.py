@@ -9,37 +9,39 @@ import numpy as np
 
 import sd_cluster as sd
 from calibration.statistics import ENOUGH, WAVES, Floats, Theil, durbin_watson, r_squared, rmspe, theil
-from calibration.words import counted
+from calibration.words import counted, listed
 from sd_cluster.errors import FitError, near
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from calibration.objective import Misfit
+    from calibration.objective import Objective
     from sd_cluster.solvers import Solver
 
-Topic = Literal["starts", "convergence", "bounds", "identification", "residuals", "data"]
+Topic = Literal["starts", "convergence", "bounds", "identification", "residuals", "data", "prediction"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One fitted parameter.
+    """One fitted unknown.
 
     Attributes
     ----------
     name, unit
-        As in the model.
+        As in the model; unknowns of the measurement, such as a level shift, have no unit.
     value, low, high
-        The estimate and the range searched.
+        The estimate and the range searched; where the prior has no ends, its 5 and 95 % quantiles.
     place
-        Where it stands in its range, from 0 to 1, on a log scale where `logarithmic`.
+        Where it stands in its prior, from 0 to 1: for a range the part of it below, on a log scale where `logarithmic`.
     error
         One standard error from the curvature at the optimum, local and linear; NaN at a bound or where
         the data do not tell.
     bound
         "low" or "high" for an estimate that stands at an end of its range, else empty.
     identified
-        False where the data narrow the parameter no more than its range does.
+        False where the data narrow the unknown hardly more than its prior does.
+    ranged
+        True for a range with ends, False for a prior that only makes some values unlikely.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Estimate:
     bound: str
     identified: bool
     logarithmic: bool
+    ranged: bool = True
 
     @property
     def standing(self) -> str:
@@ -81,11 +84,16 @@ class SeriesFit:
     scale
         Factor from variable to figure; 1 unless `scale_fitted`.
     noise
-        Noise scale on the log scale (0.05 is about 5 %).
+        Scale of the noise model, on the log scale where `relative` (0.05 is about 5 %); NaN for counts, whose noise
+        follows from their size.
     noise_origin
         "estimated", "given", or "floor" where the estimate met the least noise allowed.
     skipped
         Rows left out, each as (line, reason).
+    region
+        Whose series it is.
+    relative
+        Whether residuals are logarithmic; else they are in `unit`.
     """
 
     indicator: str
@@ -99,6 +107,8 @@ class SeriesFit:
     noise: float
     noise_origin: str
     skipped: tuple[tuple[int, str], ...] = ()
+    region: str = ""
+    relative: bool = True
 
     def __post_init__(self) -> None:
         for array in (self.years, self.observed, self.predicted):
@@ -106,13 +116,16 @@ class SeriesFit:
 
     @property
     def residuals(self) -> Floats:
-        """log(observed) - log(predicted), shape (n,)."""
-        return np.log(self.observed) - np.log(self.predicted)
+        """log(observed) - log(predicted), or the plain difference where not `relative`; shape (n,)."""
+        return self._eased(self.observed) - self._eased(self.predicted)
 
     @property
     def r_squared(self) -> float:
-        """R2 on the log scale, where the fit was made."""
-        return r_squared(np.log(self.predicted), np.log(self.observed))
+        """R2 on the scale of the residuals."""
+        return r_squared(self._eased(self.predicted), self._eased(self.observed))
+
+    def _eased(self, values: Floats) -> Floats:
+        return np.log(values) if self.relative else values
 
     @property
     def rmspe(self) -> float:
@@ -143,14 +156,16 @@ class Start:
     ----------
     number
         From 0, which is the model's own values.
-    origin, end : shape (n_parameters,)
-        Where it began and ended; the end is NaN for a start that failed.
+    origin, end : shape (n_unknowns,)
+        Where it began and ended, in each unknown's own unit; the end is NaN for a start that failed.
     payoff
         Minus the log-likelihood at the end; NaN for a start that failed.
     runs
         Simulations it took.
     outcome
         "converged", or why not.
+    place : shape (n_unknowns,)
+        The end in the coordinates of the search.
     """
 
     number: int
@@ -159,6 +174,7 @@ class Start:
     payoff: float
     runs: int
     outcome: str
+    place: Floats = field(default_factory=lambda: np.empty(0))
 
     @property
     def failed(self) -> bool:
@@ -176,44 +192,84 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
+class RegionFit:
+    """One region of a fit: what it takes to run the model for it.
+
+    Attributes
+    ----------
+    name
+        Of the region.
+    base
+        The scenario every run of the fit had.
+    changes
+        Fitted values of the model's parameters and initial stocks, by their names in the model.
+    span
+        First and last moment of the runs.
+    step
+        Of the solver; the model's own where None.
+    """
+
+    name: str
+    base: "sd.Scenario"
+    changes: Mapping[str, float]
+    span: tuple[float, float]
+    step: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Fit:
     """What a search found.
 
     Attributes
     ----------
-    model, region
-        Names of the model and of the region fitted.
+    model
+        Name of the model.
+    regions
+        The regions fitted, at least one.
     estimates
-        Best point, one record per parameter.
+        Best point, one record per unknown, noise scales aside.
     series
         One record per fitted series.
     starts
         Every start, in order of its number.
+    names, place : shape (n_unknowns,)
+        All unknowns, and the best point in the coordinates of the search.
     payoff
-        Minus the log-likelihood at the best point.
+        Minus the log-likelihood at the best point, plus what priors add.
     verdicts
         What to make of it, in sentences.
-    base
-        The scenario every run of the fit had.
-    span
-        First and last moment of the runs.
     provenance
-        What it takes to repeat the fit: seed, starts, solver, digests, versions.
+        What it takes to repeat the fit: seed, starts, digests, versions.
     objective
-        The misfit that was minimised; None for a fit read from a file without it.
+        What was minimised; None for a fit read from a file without it.
     """
 
     model: str
-    region: str
+    regions: tuple[RegionFit, ...]
     estimates: tuple[Estimate, ...]
     series: tuple[SeriesFit, ...]
     starts: tuple[Start, ...]
+    names: tuple[str, ...]
+    place: Floats
     payoff: float
     verdicts: tuple[Verdict, ...]
-    base: "sd.Scenario"
-    span: tuple[float, float]
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
-    objective: "Misfit | None" = None
+    objective: "Objective | None" = None
+
+    @property
+    def region(self) -> str:
+        """Name of the region, or of all of them."""
+        return listed([one.name for one in self.regions])
+
+    @property
+    def base(self) -> "sd.Scenario":
+        """The scenario every run of the first region had."""
+        return self.regions[0].base
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last moment of the runs of the first region."""
+        return self.regions[0].span
 
     @property
     def values(self) -> dict[str, float]:
@@ -237,12 +293,28 @@ class Fit:
             raise FitError(f"the fit has no parameter '{name}'{near(name, self.values)}")
         return self.values[name]
 
-    def scenario(self, name: str | None = None) -> "sd.Scenario":
-        """The scenario of the fit with the estimates set, under `name` or "fitted to <region>"."""
-        return self.base.with_changes(self.values, name=name or f"fitted to {self.region}")
+    def of_region(self, region: str | None = None) -> RegionFit:
+        """One region of the fit; the first where not given.
+
+        Raises
+        ------
+        FitError
+            If it was not fitted; the text names the nearest one.
+        """
+        found = {one.name: one for one in self.regions}
+        if region is None:
+            return self.regions[0]
+        if region not in found:
+            raise FitError(f"the fit has no region '{region}'{near(region, found)}")
+        return found[region]
+
+    def scenario(self, name: str | None = None, *, region: str | None = None) -> "sd.Scenario":
+        """The scenario of a region with the estimates set, under `name` or "fitted to <region>"."""
+        one = self.of_region(region)
+        return one.base.with_changes(dict(one.changes), name=name or f"fitted to {one.name}")
 
     def frame(self) -> "pd.DataFrame":
-        """The estimates as a table: parameter, estimate, unit, low, high, place, error, bound, identified."""
+        """The estimates as a table: parameter, estimate, unit, low, high, place, error, bound, identified, ..."""
         import pandas as pd
 
         keys = (
@@ -256,6 +328,7 @@ class Fit:
             "bound",
             "identified",
             "logarithmic",
+            "ranged",
         )
         rows = [[getattr(one, key) for key in keys] for one in self.estimates]
         return pd.DataFrame(rows, columns=["parameter", "estimate", *keys[2:]])
@@ -266,11 +339,12 @@ class Fit:
 
         return pd.DataFrame(
             {
+                "region": one.region,
                 "series": one.indicator,
                 "variable": one.variable,
                 "n": len(one.years),
                 "skipped": len(one.skipped),
-                "r_squared_log": one.r_squared,
+                "r_squared": one.r_squared,
                 "rmspe": one.rmspe,
                 "theil_um": one.theil.bias,
                 "theil_us": one.theil.variation,
@@ -285,17 +359,18 @@ class Fit:
         )
 
     def data_frame(self) -> "pd.DataFrame":
-        """Figures beside predictions as a tidy table: series, year, observed, predicted, log_residual, unit."""
+        """Figures beside predictions as a tidy table: region, series, year, observed, predicted, residual, unit."""
         import pandas as pd
 
         tables = [
             pd.DataFrame(
                 {
+                    "region": one.region,
                     "series": one.indicator,
                     "year": one.years,
                     "observed": one.observed,
                     "predicted": one.predicted,
-                    "log_residual": one.residuals,
+                    "residual": one.residuals,
                     "unit": one.unit,
                 }
             )
@@ -307,7 +382,7 @@ class Fit:
         """Every start as a table, best first: start, payoff, runs, outcome, and where each parameter ended."""
         import pandas as pd
 
-        names = [one.name for one in self.estimates]
+        names = list(self.names)
         rows = [[s.number, s.payoff, s.runs, s.outcome, *s.end.tolist()] for s in self.starts]
         table = pd.DataFrame(rows, columns=["start", "payoff", "runs", "outcome", *names])
         return table.sort_values("payoff", kind="stable", ignore_index=True)
@@ -326,6 +401,7 @@ def simulate_fit(
     fit: Fit,
     horizon: "sd.Horizon | tuple[float, float] | None" = None,
     *,
+    region: str | None = None,
     model: "sd.Model | None" = None,
     solver: "Solver | None" = None,
     save: float | Sequence[float] | None = None,
@@ -338,6 +414,8 @@ def simulate_fit(
         What `minimise` gave, or `load_fit` read.
     horizon
         The time to run over; that of the fit by default.
+    region
+        Which of several regions; the first by default.
     model
         Needed for a fit read from a file without its objective.
     solver
@@ -348,10 +426,11 @@ def simulate_fit(
     Raises
     ------
     FitError
-        If the model is not known, or its equations are not those that were fitted.
+        If the model is not known, or its equations are not those that were fitted, or the region was not fitted.
     """
-    misfit = fit.objective
-    model = model if model is not None else (misfit.model if misfit is not None else None)
+    one = fit.of_region(region)
+    if model is None and fit.objective is not None:
+        model = fit.objective.likelihoods[fit.regions.index(one)].model
     if model is None:
         raise FitError(f"a fit read from a file needs its model: simulate_fit(fit, model=load('{fit.model}'))")
     fitted = str(fit.provenance.get("model digest", model.digest))
@@ -360,11 +439,10 @@ def simulate_fit(
             f"the fit was made with other equations of {fit.model} (digest {fitted[:12]}, now {model.digest[:12]}); "
             "fit again, or load the model as it was"
         )
-    if solver is None:
-        solver = misfit.solver if misfit is not None else sd.RungeKutta4()
-    if horizon is None:
-        horizon = misfit.horizon if misfit is not None else fit.span
-    return sd.simulate(model, fit.scenario(), solver=solver, horizon=horizon, save=save)
+    return sd.simulate(
+        model, fit.scenario(region=region), solver=solver or sd.RungeKutta4(one.step),
+        horizon=horizon if horizon is not None else one.span, save=save,
+    )  # fmt: skip
 
 
 def report_card(fit: Fit) -> str:
@@ -374,7 +452,7 @@ def report_card(fit: Fit) -> str:
         f"Fit of {fit.model} to {fit.region}: {counted(figures, 'figure')} in {len(fit.series)} series, "
         f"{counted(len(fit.estimates), 'parameter')}, best of {counted(len(fit.starts), 'start')}",
         _table(_ESTIMATES, [_estimate_row(one) for one in fit.estimates]),
-        _table(_SERIES, [_series_row(one) for one in fit.series]),
+        _table(_SERIES, [_series_row(one, named=len(fit.regions) > 1) for one in fit.series]),
         _LEGEND,
         "\n".join(["What to make of it", *(_verdict_line(verdict) for verdict in fit.verdicts)]),
         "\n".join(["How it was made", *(f"  {key}: {value}" for key, value in fit.provenance.items())]),
@@ -385,30 +463,32 @@ def report_card(fit: Fit) -> str:
 _ESTIMATES = ("parameter", "estimate", "+/-", "unit", "low", "high", "in its range")
 _SERIES = ("series", "n", "skipped", "R2", "RMSPE", "UM", "US", "UC", "DW", "noise", "scale")
 _LEGEND = """\
-+/- is one standard error from the curvature at the optimum (local and linear). R2 is on the log scale, where the
-fit was made; RMSPE and Theil's shares of the squared error (UM bias, US unequal variation, UC unequal covariation)
-are on the figures' own scale; DW is Durbin-Watson over neighbouring figures; noise is the log-scale error of one
-figure (* at its floor, = given); scale is the fitted factor from model variable to figure."""
++/- is one standard error from the curvature at the optimum (local and linear). Low and high are the ends of the range;
+in brackets the 5 and 95 % quantiles of a prior without ends. R2 is on the scale of the residuals, the log scale unless
+the noise is plain; RMSPE and Theil's shares of the squared error (UM bias, US unequal variation, UC unequal
+covariation) are on the figures' own scale; DW is Durbin-Watson over neighbouring figures; noise is the scale of the
+noise model, the log-scale error of one figure by default (* at its floor, = given, - for counts); scale is the
+fitted factor from model variable to figure."""
 
 
 def _estimate_row(one: Estimate) -> tuple[str, ...]:
     where = f"{one.standing} (log)" if one.logarithmic and not one.bound else one.standing
-    numbers = [rounded(number, 4) for number in (one.value, one.low, one.high)]
-    return (one.name, numbers[0], one.spread, one.unit, numbers[1], numbers[2], where)
+    ends = [rounded(number, 4) if one.ranged else f"({rounded(number, 4)})" for number in (one.low, one.high)]
+    return (one.name, rounded(one.value, 4), one.spread, one.unit, *ends, where)
 
 
-def _series_row(one: SeriesFit) -> tuple[str, ...]:
+def _series_row(one: SeriesFit, *, named: bool) -> tuple[str, ...]:
     mark = {"floor": " *", "given": " ="}.get(one.noise_origin, "")
     shares = (one.theil.bias, one.theil.variation, one.theil.covariation)
     return (
-        one.indicator,
+        f"{one.indicator} [{one.region}]" if named else one.indicator,
         str(len(one.years)),
         str(len(one.skipped)),
         _fixed(one.r_squared, 3),
         f"{100.0 * one.rmspe:.1f} %",
         *(_fixed(share, 2) for share in shares),
         _fixed(one.durbin_watson, 2),
-        f"{one.noise:.3f}{mark}",
+        f"{rounded(one.noise, 2)}{mark}" if np.isfinite(one.noise) else "-",
         rounded(one.scale, 4) if one.scale_fitted else "-",
     )
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 import numpy as np
 
 import sd_cluster as sd
-from calibration.fit import Estimate, Fit, SeriesFit, Start, Verdict
+from calibration.fit import Estimate, Fit, RegionFit, SeriesFit, Start, Verdict
 from sd_cluster.errors import FitError, ScenarioError
 from sd_cluster.files import write_beside
 
 if TYPE_CHECKING:
-    from calibration.objective import Misfit
+    from calibration.objective import Objective
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 Made = TypeVar("Made")
-FORMAT = "sd_cluster fit, version 1"
+FORMAT = "sd_cluster fit, version 2"
 
 
 def save_fit(fit: Fit, path: str | Path) -> Path:
@@ -29,10 +29,19 @@ def save_fit(fit: Fit, path: str | Path) -> Path:
     content = {
         "format": FORMAT,
         "model": fit.model,
-        "region": fit.region,
+        "regions": [
+            {
+                "name": one.name,
+                "base": {"name": one.base.name, "changes": {key: _change(key, one.base) for key in one.base.changes}},
+                "changes": dict(one.changes),
+                "span": list(one.span),
+                "step": one.step,
+            }
+            for one in fit.regions
+        ],
+        "names": list(fit.names),
+        "place": fit.place,
         "payoff": fit.payoff,
-        "span": list(fit.span),
-        "base": {"name": fit.base.name, "changes": {key: _change(key, fit.base) for key in fit.base.changes}},
         "estimates": [dataclasses.asdict(one) for one in fit.estimates],
         "series": [dataclasses.asdict(one) for one in fit.series],
         "starts": [dataclasses.asdict(one) for one in fit.starts],
@@ -47,7 +56,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def load_fit(path: str | Path, objective: "Misfit | None" = None) -> Fit:
+def load_fit(path: str | Path, objective: "Objective | None" = None) -> Fit:
     """Read a fit that `Fit.save` wrote.
 
     Parameters
@@ -55,7 +64,7 @@ def load_fit(path: str | Path, objective: "Misfit | None" = None) -> Fit:
     path
         The file.
     objective
-        The misfit it was made with, to go on from it; checked against the digests in the file.
+        The objective it was made with, to go on from it; checked against the digests in the file.
 
     Raises
     ------
@@ -80,39 +89,48 @@ def load_fit(path: str | Path, objective: "Misfit | None" = None) -> Fit:
     return fit
 
 
-def _same(path: Path, fit: Fit, objective: "Misfit") -> None:
-    for what, digest in (("model", objective.model.digest), ("data", objective.dataset.digest)):
+def _same(path: Path, fit: Fit, objective: "Objective") -> None:
+    now = {"model": objective.model.digest, "data": objective.data_digest}
+    for what, digest in now.items():
         if fit.provenance.get(f"{what} digest") != digest:
             raise FitError(f"{path} was made with another {what}; load it without objective, or fit again")
-    if tuple(fit.values) != objective.names:
-        raise FitError(f"{path} searched {', '.join(fit.values)}, not {', '.join(objective.names)}")
+    if fit.names != objective.names:
+        raise FitError(f"{path} searched {', '.join(fit.names)}, not {', '.join(objective.names)}")
 
 
-def _fit(content: "dict[str, Plain]", objective: "Misfit | None") -> Fit:
+def _fit(content: "dict[str, Plain]", objective: "Objective | None") -> Fit:
     # The types of a JSON file are known only by looking: every part is converted where it is used.
     parts: dict[str, list[dict[str, object]]] = {
         name: _records(content[name]) for name in ("estimates", "series", "starts", "verdicts")
     }
-    base = content["base"]
-    span = content["span"]
-    provenance = content["provenance"]
-    if not isinstance(base, dict) or not isinstance(span, list) or not isinstance(provenance, dict):
-        raise TypeError("base, span or provenance")
-    changes = base["changes"]
-    if not isinstance(changes, dict):
-        raise TypeError("changes")
+    provenance, names, place = content["provenance"], content["names"], content["place"]
+    if not isinstance(provenance, dict) or not isinstance(names, list) or not isinstance(place, list):
+        raise TypeError("provenance, names or place")
     return Fit(
         model=str(content["model"]),
-        region=str(content["region"]),
+        regions=tuple(_region(one) for one in _records(content["regions"])),
         estimates=tuple(_made(Estimate, one) for one in parts["estimates"]),
         series=tuple(_made(SeriesFit, one) for one in parts["series"]),
         starts=tuple(_made(Start, one) for one in parts["starts"]),
+        names=tuple(str(name) for name in names),
+        place=np.array([_number(one) for one in place]),
         payoff=_number(content["payoff"]),
         verdicts=tuple(_made(Verdict, one) for one in parts["verdicts"]),
-        base=sd.Scenario(str(base["name"]), {key: _changed(value) for key, value in changes.items()}),
-        span=(_number(span[0]), _number(span[1])),
         provenance={key: value for key, value in provenance.items() if isinstance(value, (str, int, float))},
         objective=objective,
+    )
+
+
+def _region(part: Mapping[str, object]) -> RegionFit:
+    base, changes, span = part["base"], part["changes"], part["span"]
+    if not isinstance(base, dict) or not isinstance(changes, dict) or not isinstance(span, list):
+        raise TypeError("a region")
+    return RegionFit(
+        name=str(part["name"]),
+        base=sd.Scenario(str(base["name"]), {key: _changed(value) for key, value in base["changes"].items()}),
+        changes={str(name): _number(value) for name, value in changes.items()},
+        span=(_number(span[0]), _number(span[1])),
+        step=None if part["step"] is None else _number(part["step"]),
     )
 
 
@@ -122,7 +140,7 @@ def _records(part: Plain) -> list[dict[str, object]]:
     return [{**one} for one in part if isinstance(one, dict)]
 
 
-_ARRAYS = {"years", "observed", "predicted", "origin", "end"}
+_ARRAYS = {"years", "observed", "predicted", "origin", "end", "place"}
 _FLOATS = {"value", "low", "high", "place", "error", "scale", "noise", "payoff"}
 
 

@@ -67,7 +67,23 @@ class _OneVariable:
 
 
 class _Linear(_OneVariable):
-    """A weighted sum over the points of each year."""
+    """A weighted sum over the points of each year, of one variable or of several added up."""
+
+    plus: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.plus, list | tuple) or not all(
+            isinstance(name, str) and name.strip() for name in self.plus
+        ):
+            raise wrong(self, "plus", "the names of further variables, such as ['derivation']")
+        if self.plus:
+            object.__setattr__(self, "plus", tuple(self.plus))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variable, and those added to it."""
+        return (self.variable, *self.plus)
 
     def weights(self, years: Floats) -> Floats:
         """Weight of each point, shape (n_points,) or (n_years, n_points)."""
@@ -75,12 +91,13 @@ class _Linear(_OneVariable):
 
     def read(self, samples: Floats, years: Floats) -> Floats:
         """The weighted sum, shape (n_years,)."""
-        total: Floats = np.sum(samples[:, :, 0] * self.weights(years), axis=1)
+        total: Floats = np.sum(samples.sum(axis=2) * self.weights(years), axis=1)
         return total
 
     def slopes(self, samples: Floats, years: Floats) -> Floats:
         """The weights, in the shape of the samples."""
-        return np.broadcast_to(self.weights(years), samples.shape[:2])[:, :, None].copy()
+        weights = np.broadcast_to(self.weights(years), samples.shape[:2])
+        return np.repeat(weights[:, :, None], samples.shape[2], axis=2)
 
 
 @dataclass(frozen=True)
@@ -96,11 +113,14 @@ class Level(_Linear):
         and an index of output are; the factor is then solved from the data.
     at
         Moment of the observation, in years after the model time of its year.
+    plus
+        Names of further variables that are counted along with it.
     """
 
     variable: str
     scale: bool = False
     at: float = 0.0
+    plus: Sequence[str] = field(default=(), kw_only=True)
 
     def times(self, years: Floats) -> Floats:
         """One moment per year."""
@@ -126,11 +146,19 @@ class Rate(_Linear):
         As for `Level`.
     at
         End of the reported year, in years after the model time of that year.
+    plus
+        Names of further flows that are counted along with it, as entrants from outside and spin-offs are.
+
+    Examples
+    --------
+    >>> Rate("entry", plus=["derivation"]).variables
+    ('entry', 'derivation')
     """
 
     variable: str
     scale: bool = False
     at: float = 0.0
+    plus: Sequence[str] = field(default=(), kw_only=True)
 
     def times(self, years: Floats) -> Floats:
         """Five moments, a quarter of a year apart."""
@@ -161,7 +189,7 @@ class Lagged(Rate):
     lag: float = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.lag < 0.0:
             raise wrong(self, "lag", "zero or more years; for a figure that comes before the event use at")
 
@@ -187,6 +215,8 @@ class Cumulated(_Linear):
         As for `Level`.
     at
         Moment of the observation, in years after the model time of its year; `since` stays where it is.
+    plus
+        Names of further flows that are counted along with it.
 
     Raises
     ------
@@ -198,6 +228,7 @@ class Cumulated(_Linear):
     since: float
     scale: bool = False
     at: float = 0.0
+    plus: Sequence[str] = field(default=(), kw_only=True)
 
     def times(self, years: Floats) -> Floats:
         """The ends and middle of the first panel, then quarters; a year that is done repeats its end."""
@@ -258,7 +289,7 @@ class Survey(_Linear):
     scale: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.low == self.high:
             raise wrong(self, "high", f"a number other than low, {self.low:g}")
 
@@ -464,6 +495,9 @@ class Measurement:
 
     gauges: Mapping[str, Gauge]
     shifts: Mapping[str, Sequence[Shift]] = field(default_factory=dict)
+    _found: dict[tuple[str, bytes, bytes], tuple[NDArray[np.intp], NDArray[np.intp]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not self.gauges:
@@ -565,10 +599,13 @@ class Measurement:
         return factors, factors[:, None] * later
 
     def _places(self, indicator: str, years: Floats, times: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and columns of the outputs that an indicator reads."""
-        column = {name: number for number, name in enumerate(self.variables)}
-        columns = np.array([column[name] for name in self.gauges[indicator].variables], dtype=np.intp)
-        return np.searchsorted(times, self._asked(indicator, years)), columns
+        """Rows and columns of the outputs that an indicator reads; kept, since a search asks for them at every step."""
+        asked = indicator, years.tobytes(), times.tobytes()
+        if asked not in self._found:
+            column = {name: number for number, name in enumerate(self.variables)}
+            columns = np.array([column[name] for name in self.gauges[indicator].variables], dtype=np.intp)
+            self._found[asked] = np.searchsorted(times, self._asked(indicator, years)), columns
+        return self._found[asked]
 
     def _asked(self, indicator: str, years: Floats) -> Floats:
         # Rounded to a millionth of a year, so that moments reached by different sums are one moment.
@@ -605,9 +642,9 @@ def gauge_from(entry: str | Mapping[str, Any]) -> Gauge:
     Examples
     --------
     >>> gauge_from("revenue*")
-    Level(variable='revenue', scale=True, at=0.0)
+    Level(variable='revenue', scale=True, at=0.0, plus=())
     >>> gauge_from({"variable": "patents granted", "kind": "lagged", "lag": 2, "scale": True})
-    Lagged(variable='patents granted', scale=True, at=0.0, lag=2)
+    Lagged(variable='patents granted', scale=True, at=0.0, plus=(), lag=2)
     """
     if isinstance(entry, str):
         name = entry.strip()
@@ -642,7 +679,7 @@ def record_from(
     if kind not in kinds:
         came = f"has the kind '{kind}'{near(kind, kinds)}" if kind else "has no kind"
         raise FitError(f"a {what} {came}; expected one of {', '.join(kinds)}")
-    takes = {one.name: one for one in dataclasses.fields(kinds[kind])}  # type: ignore[arg-type]
+    takes = {one.name: one for one in dataclasses.fields(kinds[kind]) if one.init}  # type: ignore[arg-type]
     for name in given:
         if name not in takes:
             raise FitError(f"a {what} of kind '{kind}' has no '{name}'{near(name, takes)}; it takes {', '.join(takes)}")

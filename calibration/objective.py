@@ -1,331 +1,308 @@
-"""Misfit: how far a model with given parameters is from a dataset, on a log scale.
+"""Objective: likelihoods of one or more regions plus priors, as a function of free coordinates.
 
-The noise of each series is taken as log-normal with one scale per series. Unless given, that scale is
-estimated from the series' own residuals, the concentrated likelihood of Seber & Wild (1989), Nonlinear
-Regression, section 2.2.3 (doi:10.1002/0471725315): the maximum over the scale is put in closed form, so only the
-model's parameters are searched.
+Every unknown has a prior, a monotone map from an unbounded coordinate (its place) to its value. Optimisation,
+profiles and samplers move in places, so bounds never bite and every unknown has about the same scale. Unknowns may be
+shared by all regions, own to each, or pooled: then each region's place is drawn around a common mean with a common
+spread, in the non-centred form (Betancourt and Girolami 2015, doi 10.1201/b18502-5).
 """
 
-import dataclasses
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
-import sd_cluster as sd
-from calibration.dataset import Dataset, Series
-from calibration.measurement import Measurement, log_scale
-from calibration.scaling import Scaling, scaling_of
+from calibration.history import digest
+from calibration.likelihood import Likelihood
+from calibration.prior_stack import PriorStack
+from calibration.priors import LogNormal, Normal, Prior
 from calibration.statistics import Floats
-from sd_cluster.errors import DataError, FitError, SimulationError, near
+from sd_cluster.errors import FitError, near
 
-NOISE_FLOOR = 0.01
-"""Least noise of a series, as a fraction: printed figures are rounded and dated to about a per cent."""
+SPREAD, SPREAD_RATIO = 0.5, 4.0
+"""Prior of the spread between regions: median, in standard deviations of a place, and 95 % quantile over it."""
+
+OFFSET = Normal(0.0, 1.0, source="what a spread means")
+"""Prior of a region's distance from the mean, in spreads."""
+
+FARTHEST = 6.0
+"""A start is no farther out than this, in places: the model's own value may stand at an end of its prior."""
 
 
-class Misfit:
-    """Weighted squares on the log scale, as a function of the parameters of a space.
-
-    Calling it with a vector gives the payoff, minus the log-likelihood (smaller is better), so that a
-    difference of 1.92 between two vectors is the usual 95 % cut-off for one parameter.
+class Objective:
+    """Minus the log posterior of the unknowns of one or more regions.
 
     Parameters
     ----------
+    likelihoods
+        One for each region; regions are told apart by their names.
+    priors
+        Prior of every free parameter, and of extras whose default is not wanted, by name.
+    own
+        Free parameters that every region has to itself.
+    pooled
+        Free parameters that regions have each, around a common mean with a common spread.
+    inside
+        Begin at the nearest end of a prior where it excludes the model's own value, rather than refuse.
+
+    Attributes
+    ----------
+    names
+        Of the unknowns. What belongs to one of several regions bears its name: `hiring rate [KR-DAEDEOK]`; pooled
+        parameters bring `mean of hiring rate` (the value of a typical region) and `spread of hiring rate`.
+    priors
+        Of the unknowns, by name, in their order.
+    start : shape (n_unknowns,)
+        The model's own values as a place; medians of the priors where it has none.
+    noise_names
+        Those unknowns that belong to noise.
     model
-        The model to fit.
-    space
-        The parameters and initial values to search, with their ranges.
-    measurement
-        Which gauge reads which indicator.
-    dataset
-        The figures; indicators without a gauge are not used, and named in `unused`.
-    scenario
-        What is changed in the model for every run.
-    horizon
-        The time to run over; the model's own by default.
-    solver
-        Fourth-order Runge-Kutta with the model's step by default: a fixed step makes the misfit smooth.
-    noise
-        Noise scales that are known, by indicator, as fractions (0.05 is about 5 %); the others are estimated.
-    noise_floor
-        Least estimated noise; without it a series of few figures is fitted exactly at the cost of the others.
+        Of the first region.
 
     Raises
     ------
-    ModelError
-        If the space or a gauge names what the model does not have.
-    DataError
-        If an indicator is missing or empty, a figure is not positive, or a year lies outside the run.
     FitError
-        If `noise` is not made of positive numbers for measured indicators, or a searched parameter
-        is a function of time in the scenario.
+        If a free parameter has no prior, a prior names nothing, two regions bear one name, a parameter is both own and
+        pooled, or the model's own value of a parameter lies outside its prior.
     """
 
     def __init__(
         self,
-        model: "sd.Model",
-        space: "sd.Space",
-        measurement: Measurement,
-        dataset: Dataset,
+        likelihoods: Likelihood | Sequence[Likelihood],
+        priors: Mapping[str, Prior],
         *,
-        scenario: "sd.Scenario | None" = None,
-        horizon: "sd.Horizon | tuple[float, float] | None" = None,
-        solver: "sd.Euler | sd.RungeKutta4 | None" = None,
-        noise: Mapping[str, float] | None = None,
-        noise_floor: float = NOISE_FLOOR,
+        own: Sequence[str] = (),
+        pooled: Sequence[str] = (),
+        inside: bool = False,
     ) -> None:
-        space.check(model)
-        if any(measurement.shifts.values()):
-            raise FitError("the misfit knows no level shifts; give the measurement none, or use a likelihood")
-        for variable in measurement.variables:
-            model.variable(variable)
-        self.model = model
-        self.space = space
-        self.names: tuple[str, ...] = tuple(space.names)
-        self.measurement = measurement
-        self.dataset = dataset
-        self.scenario = scenario if scenario is not None else sd.Scenario("base")
-        self.horizon = horizon
-        self.solver = solver if solver is not None else sd.RungeKutta4()
-        if not isinstance(self.solver, (sd.Euler, sd.RungeKutta4)):
-            raise FitError(f"the misfit runs with {self.solver}; expected fixed steps, Euler() or RungeKutta4()")
-        self.noise_floor = noise_floor
-        self.series: dict[str, Series] = {name: dataset[name] for name in measurement.gauges}
-        self.fixed_noise = _checked_noise(noise or {}, self.series, noise_floor)
-        self.scaling: Scaling = scaling_of(space.lower, space.upper)
-        self._years = {name: one.years for name, one in self.series.items()}
-        self._log_observed: dict[str, Floats] = {}
-        for name, one in self.series.items():
-            self._log_observed[name] = _log_of(one, dataset.path.name, self.measurement.gauges[name].scale)
-            self._check_years(one)
-        self._times = measurement.times(self._years)
-        self._steps = _Steps(self._times, self.span, self.solver.step or self._run_horizon.step)
-        self._own = np.clip([self._own_value(name) for name in self.names], space.lower, space.upper)
-        self._own.setflags(write=False)
-        self._runner = self._compiled()
+        self.likelihoods = (likelihoods,) if isinstance(likelihoods, Likelihood) else tuple(likelihoods)
+        if not self.likelihoods:
+            raise FitError("an objective needs at least one likelihood")
+        regions = [one.region for one in self.likelihoods]
+        if len(set(regions)) < len(regions):
+            raise FitError(f"two likelihoods bear one region ({', '.join(regions)}); give each its own `region`")
+        self.model = self.likelihoods[0].model
+        self.own, self.pooled = tuple(map(self._full, own)), tuple(map(self._full, pooled))
+        self._many, self._inside = len(self.likelihoods) > 1, inside
+        given = {self._full(name): prior for name, prior in priors.items()}
+        _check_named(self.likelihoods, given, self.own, self.pooled)
+        self._collect(given)
+        self.start = self._start()
 
-    def _compiled(self) -> "sd.Runner":
-        return sd.Runner(
-            self.model,
-            self.names,
-            outputs=self.measurement.variables,
-            times=self._steps.times.tolist(),
-            horizon=self.horizon,
-            scenario=self.scenario,
-            solver=self.solver,
-        )
+    def _full(self, name: str) -> str:
+        return self.model.variable(name).name if name in self.model else name
 
-    def __getstate__(self) -> dict[str, object]:
-        """What goes to another process: the equations without the machine code, which is compiled or cached there."""
-        state = {name: value for name, value in self.__dict__.items() if name != "_runner"}
-        return {**state, "model": dataclasses.replace(self.model)}
+    def _collect(self, given: Mapping[str, Prior]) -> None:
+        """All unknowns with their priors, and where each likelihood finds its own among them."""
+        unknowns: dict[str, Prior] = {}
+        self._units: dict[str, str] = {}
+        noisy: list[str] = []
+        self._regional: list[tuple[int, int, int, Prior]] = []  # unknown, its mean, its spread, the prior it has
+        means: dict[str, tuple[int, int]] = {}
+        self._at: list[list[int]] = []
+        for one in self.likelihoods:
+            defaults = one.default_priors()
+            places = []
+            for name in one.names:
+                extra = name in one.extras
+                shown = f"{name} [{one.region}]" if self._many and (extra or name in self.own + self.pooled) else name
+                prior = given.get(shown) or given.get(name) or (defaults[name] if extra else None)
+                if prior is None:
+                    raise FitError(f"'{name}' is free but has no prior; give one, such as LogNormal(0.2, 3)")
+                if name in self.pooled and self._many:
+                    if name not in means:
+                        mean, spread = f"mean of {name}", f"spread of {name}"
+                        unknowns[mean] = given.get(mean) or prior
+                        unknowns[spread] = given.get(spread) or _spread_of(prior)
+                        self._units |= {mean: one.model.variable(name).units, spread: "dmnl"}
+                        means[name] = (len(unknowns) - 2, len(unknowns) - 1)
+                    unknowns[shown] = OFFSET
+                    self._regional.append((len(unknowns) - 1, *means[name], prior))
+                elif shown not in unknowns:
+                    unknowns[shown] = prior
+                self._units[shown] = one.unit(name)
+                noisy += [shown] if name in one.noise_names else []
+                places.append(list(unknowns).index(shown))
+            self._at.append(places)
+        self.priors, self._stack = unknowns, PriorStack(list(unknowns.values()))
+        self.names = tuple(unknowns)
+        self.noise_names = tuple(noisy)
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._runner = self._compiled()
+    def _start(self) -> Floats:
+        """The model's own values as a place; prior medians where it has none."""
+        place = np.zeros(len(self.names))
+        pooled = {row: (mean, spread, prior) for row, mean, spread, prior in self._regional}
+        typical: dict[int, dict[int, float]] = {}
+        for one, places in zip(self.likelihoods, self._at, strict=True):
+            for name, own, row in zip(one.free, one.own_values(), places, strict=False):
+                value = float(own)
+                if np.isnan(value):
+                    continue
+                prior = pooled[row][2] if row in pooled else self.priors[self.names[row]]
+                value = float(np.clip(value, prior.low, prior.high)) if self._inside else value
+                try:
+                    at = float(np.clip(prior.place(value), -FARTHEST, FARTHEST))
+                except FitError:
+                    raise FitError(
+                        f"the prior of '{name}' excludes the model's own value {value:g}: it goes from {prior.low:g} to"
+                        f" {prior.high:g}; widen it, or set '{name}' in the scenario"
+                    ) from None
+                if row in pooled:
+                    typical.setdefault(pooled[row][0], {})[row] = at
+                else:
+                    place[row] = at
+        for mean, regional in typical.items():
+            place[mean] = np.mean(list(regional.values()))
+            for row, at in regional.items():
+                spread = float(np.asarray(self.priors[self.names[pooled[row][1]]].value(0.0)))
+                place[row] = np.clip((at - place[mean]) / spread, -FARTHEST, FARTHEST)
+        return place
+
+    def unit(self, name: str) -> str:
+        """Unit of an unknown's value; `dmnl` for what has none."""
+        return self._units[name]
 
     @property
-    def skipped(self) -> dict[str, tuple[tuple[int, str], ...]]:
-        """Rows of measured indicators that are not used, as (line, reason)."""
-        return {name: one.skipped for name, one in self.series.items()}
+    def data_digest(self) -> str:
+        """SHA-256 of the tables that the figures come from."""
+        digests = [one.dataset.digest for one in self.likelihoods]
+        return digests[0] if len(digests) == 1 else digest(digests)
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """Indicators of the dataset that no gauge reads."""
-        return tuple(name for name in self.dataset.series if name not in self.series)
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that the numbers depend on: models, figures, measurements, noise, priors and groups."""
+        return digest([[one.digest for one in self.likelihoods], *map(repr, (self.priors, self.own, self.pooled))])
 
-    @property
-    def span(self) -> tuple[float, float]:
-        """First and last moment of the run."""
-        if isinstance(self.horizon, tuple):
-            return float(self.horizon[0]), float(self.horizon[1])
-        return self._run_horizon.start, self._run_horizon.end
+    def values(self, place: Floats) -> Floats:
+        """Values in their own units, shape (n_unknowns,), from places of that shape or of shape (n, n_unknowns)."""
+        place = np.asarray(place, dtype=float)
+        found = self._stack.value(place)
+        for row, mean, spread, prior in self._regional:
+            found[..., row] = prior.value(place[..., mean] + found[..., spread] * place[..., row])
+        return found
 
-    @property
-    def _run_horizon(self) -> "sd.Horizon":
-        return self.horizon if isinstance(self.horizon, sd.Horizon) else self.model.horizon
+    def place(self, values: Floats) -> Floats:
+        """Places, shape (n_unknowns,), from values of that shape.
 
-    def __call__(self, vector: Floats) -> float:
-        """Minus the log-likelihood of the figures' logarithms, noise scales at their best.
+        Raises
+        ------
+        FitError
+            If a value lies outside its prior.
+        """
+        values = np.asarray(values, dtype=float)
+        regional = {row for row, *_ in self._regional}
+        found = np.zeros(len(values))
+        for k, (name, prior) in enumerate(self.priors.items()):
+            if k not in regional:
+                try:
+                    found[k] = float(np.asarray(prior.place(values[k])))
+                except FitError as error:
+                    raise FitError(f"'{name}': {error}") from None
+        for row, mean, spread, prior in self._regional:
+            found[row] = (float(np.asarray(prior.place(values[row]))) - found[mean]) / values[spread]
+        return found
 
-        Parameters
-        ----------
-        vector : shape (n_parameters,)
-            Values in the order of `names`, in the parameters' own units.
+    def _slopes(self, place: Floats, values: Floats) -> Floats:
+        """Derivatives of the values by the places, shape (n_unknowns, n_unknowns)."""
+        slopes = np.diag(self._stack.slope(place))
+        for row, mean, spread, prior in self._regional:
+            steep = float(np.asarray(prior.slope(place[mean] + values[spread] * place[row])))
+            slopes[row, row] = steep * values[spread]
+            slopes[row, mean] = steep
+            slopes[row, spread] = steep * place[row] * slopes[spread, spread]
+        return slopes
+
+    def payoff(self, place: Floats) -> float:
+        """Minus the log-likelihood of all regions plus the priors' penalties.
 
         Raises
         ------
         SimulationError
-            If the run blows up, or gives no positive value where a figure needs one.
+            If a run blows up.
         """
-        residuals = self.log_residuals(vector)
-        return payoff(residuals, self.noise_scales(residuals))
+        place = np.asarray(place, dtype=float)
+        return self._misfit(self.values(place)) + self.penalty(place)
 
-    def residuals(self, vector: Floats, noise: Mapping[str, float] | None = None) -> Floats:
-        """Log residuals, each divided by the noise scale of its series; shape (n_figures,).
+    def payoff_and_gradient(self, place: Floats) -> tuple[float, Floats]:
+        """The payoff and its derivatives by the places, shape (n_unknowns,)."""
+        place = np.asarray(place, dtype=float)
+        misfit, gradient = self._misfit_and_gradient(place)
+        return misfit + self.penalty(place), gradient + self._stack.penalty_slope(place)
 
-        Parameters
-        ----------
-        vector : shape (n_parameters,)
-            Values in the order of `names`.
-        noise
-            One scale per indicator; estimated from these very residuals where None.
-        """
-        residuals = self.log_residuals(vector)
-        scales = noise if noise is not None else self.noise_scales(residuals)
-        return np.concatenate([values / scales[name] for name, values in residuals.items()])
+    def log_density(self, place: Floats) -> tuple[float, Floats]:
+        """Log density of the posterior over places, up to a constant, and its derivatives: what samplers need."""
+        place = np.asarray(place, dtype=float)
+        misfit, gradient = self._misfit_and_gradient(place)
+        density = float(self._stack.log_density(place).sum())
+        return density - misfit, self._stack.log_density_slope(place) - gradient
 
-    def log_residuals(self, vector: Floats) -> dict[str, Floats]:
-        """log(observed) - log(predicted) by indicator, unknown scales already at their best."""
-        found = {}
-        for name, predicted in self._unscaled(vector).items():
-            difference = self._log_observed[name] - np.log(predicted)
-            if self.measurement.gauges[name].scale:
-                difference = difference - difference.mean()
-            found[name] = difference
+    def penalty(self, place: Floats) -> float:
+        """What the priors add to the payoff."""
+        return float(self._stack.penalty(np.asarray(place, dtype=float)).sum())
+
+    def information(self, place: Floats, *, data_only: bool = False) -> Floats:
+        """Expected information of the data (and of the priors' penalties) about the places, shape (n_unknowns,) * 2."""
+        place = np.asarray(place, dtype=float)
+        values = self.values(place)
+        total = np.zeros((len(place), len(place)))
+        for one, at in zip(self.likelihoods, self._at, strict=True):
+            total[np.ix_(at, at)] += one.information(values[at])
+        slopes = self._slopes(place, values)
+        found: Floats = slopes.T @ total @ slopes
+        if data_only:
+            return found
+        return found + np.diag(self._stack.curvature(place))
+
+    def sample_prior(self, count: int, seed: int) -> Floats:
+        """Places drawn from the prior by a Latin hypercube, shape (count, n_unknowns)."""
+        from scipy.stats import qmc
+
+        unit = qmc.LatinHypercube(d=len(self.names), rng=np.random.default_rng(seed)).random(count)
+        columns = [np.asarray(p.place(p.quantile(unit[:, k]))) for k, p in enumerate(self.priors.values())]
+        return np.column_stack(columns)
+
+    def of_region(self, place: Floats, number: int = 0) -> Floats:
+        """Values in the order of `likelihoods[number].names`."""
+        found: Floats = self.values(place)[..., self._at[number]]
         return found
 
-    def noise_scales(self, residuals: Mapping[str, Floats]) -> dict[str, float]:
-        """Noise scale of each series: the known one, or the root mean square of its residuals, floored."""
-        return {
-            name: self.fixed_noise.get(name, max(self.noise_floor, float(np.sqrt(np.mean(values**2)))))
-            for name, values in residuals.items()
-        }
+    def _misfit(self, values: Floats) -> float:
+        return sum(one.payoff(values[at]) for one, at in zip(self.likelihoods, self._at, strict=True))
 
-    def predict(self, vector: Floats) -> dict[str, Floats]:
-        """Predicted figures by indicator, in the units of the data, at the years of the data."""
-        scales = self.scales(vector)
-        return {name: scales[name] * values for name, values in self._unscaled(vector).items()}
-
-    def scales(self, vector: Floats) -> dict[str, float]:
-        """Factor from model variable to figure by indicator: 1 unless the gauge leaves it unknown."""
-        found = {}
-        for name, predicted in self._unscaled(vector).items():
-            unknown = self.measurement.gauges[name].scale
-            factor = np.exp(log_scale(predicted, self.series[name].values)) if unknown else 1.0
-            found[name] = float(factor)
-        return found
-
-    def own_values(self) -> Floats:
-        """The values of the scenario, or else of the model, brought inside the ranges; shape (n_parameters,).
-
-        A stock's initial value that is not set by a number is taken from the middle of its range.
-        """
-        return self._own
-
-    def _own_value(self, name: str) -> float:
-        value = value_in(self.model, self.scenario, name)
-        if isinstance(value, sd.TimeSeries):
-            raise FitError(
-                f"scenario '{self.scenario.name}' makes '{self.model.variable(name).name}' a function of time, so it "
-                "cannot be searched as one number; take it out of the space or out of the scenario"
-            )
-        if value is not None:
-            return value
-        middle = self.scaling.from_unit(np.full(len(self.names), 0.5))
-        return float(middle[self.names.index(name)])
-
-    def _unscaled(self, vector: Floats) -> dict[str, Floats]:
-        outputs = self._steps.between(self._runner(np.asarray(vector, dtype=float)))
-        found = dict(self.measurement.predict(self._years, self._times, outputs))
-        for name, predicted in found.items():
-            bad = ~(np.isfinite(predicted) & (predicted > 0.0))
-            if bad.any():
-                first = int(np.flatnonzero(bad)[0])
-                raise SimulationError(
-                    f"'{self.measurement.gauges[name].variable}' gives {predicted[first]:.3g} for the figure "
-                    f"'{name}' of {self._years[name][first]:.0f}, which needs a value above zero"
-                )
-        return found
-
-    def _check_years(self, one: Series) -> None:
-        """Every moment a figure needs must lie within the run."""
-        start, end = self.span
-        asked = self.measurement.gauges[one.indicator].times(one.years)
-        for line, year, moments in zip(one.lines, one.years, asked, strict=True):
-            where = f"{self.dataset.path.name} line {line}: year {year:.0f}"
-            needs = "" if moments.min() == moments.max() == year else " needs the model at {:g}, which"
-            if moments.max() > end + 1e-9:
-                far = needs.format(moments.max())
-                raise DataError(f"{where}{far} lies after the run's end ({end:g}); extend the horizon or drop the row")
-            if moments.min() < start - 1e-9:
-                far = needs.format(moments.min())
-                raise DataError(
-                    f"{where}{far} lies before the run's start ({start:g}); start the horizon earlier or drop the row"
-                )
+    def _misfit_and_gradient(self, place: Floats) -> tuple[float, Floats]:
+        values = self.values(place)
+        misfit, gradient = 0.0, np.zeros(len(values))
+        for one, at in zip(self.likelihoods, self._at, strict=True):
+            more, slope = one.payoff_and_gradient(values[at])
+            misfit += more
+            gradient[at] += slope
+        found: Floats = self._slopes(place, values).T @ gradient
+        return misfit, found
 
 
-class _Steps:
-    """The steps of the solver on either side of each moment asked for, and the straight line between them."""
-
-    def __init__(self, times: Floats, span: tuple[float, float], step: float) -> None:
-        start, end = span
-        position = np.maximum((times - start) / step, 0.0)
-        nearest = np.round(position)
-        exact = np.abs(position - nearest) < 1e-6
-        left = np.where(exact, nearest, np.floor(position)).astype(np.int64)
-        right = np.minimum(left + ~exact, int(np.floor((end - start) / step + 1e-6)))
-        rows = np.unique(np.concatenate([left, right]))
-        self.times: Floats = np.minimum(start + rows * step, end)
-        self._left, self._right = np.searchsorted(rows, left), np.searchsorted(rows, right)
-        self._share = np.where(exact, 0.0, position - left)[:, None]
-
-    def between(self, outputs: Floats) -> Floats:
-        """Values at the moments asked for from values at the steps; shape (n_times, n_outputs)."""
-        return (1.0 - self._share) * outputs[self._left] + self._share * outputs[self._right]
+def _spread_of(prior: Prior) -> Prior:
+    """Prior of the spread between regions, in places of a prior."""
+    source = "assumed: regions differ by about half the width of the prior"
+    return LogNormal(SPREAD * prior.spread, SPREAD_RATIO, source=source)
 
 
-def value_in(model: "sd.Model", scenario: "sd.Scenario", name: str) -> "float | sd.TimeSeries | None":
-    """What a scenario gives a parameter or a stock's initial value, else the model; None for a stock left alone."""
-    full = model.variable(name).name
-    for changed, value in scenario.changes.items():
-        if model.variable(changed).name == full:
-            return value if isinstance(value, sd.TimeSeries) else float(value)
-    parameter = model.parameters.get(full)
-    return None if parameter is None else float(parameter.value)
-
-
-def payoff(residuals: Mapping[str, Floats], noise: Mapping[str, float]) -> float:
-    """Minus the log-likelihood of normal residuals with these noise scales.
-
-    Examples
-    --------
-    One residual of zero with noise one leaves half the log of two pi:
-
-    >>> round(payoff({"firms": np.zeros(1)}, {"firms": 1.0}), 6)
-    0.918939
-    """
-    total = 0.0
-    for name, values in residuals.items():
-        scale = noise[name]
-        total += 0.5 * float(np.sum((values / scale) ** 2)) + values.size * float(np.log(scale * np.sqrt(2 * np.pi)))
-    return total
-
-
-def _checked_noise(noise: Mapping[str, float], series: Mapping[str, Series], floor: float) -> dict[str, float]:
-    if not (np.isfinite(floor) and floor > 0.0):
-        raise FitError(f"noise_floor is {floor}; expected a small positive fraction, such as 0.01")
-    for name, value in noise.items():
-        if name not in series:
-            raise FitError(f"noise is given for '{name}', which is not measured{near(name, series)}")
-        if not (np.isfinite(value) and value > 0.0):
-            raise FitError(f"the noise of '{name}' is {value}; expected a positive fraction, such as 0.05")
-    return {name: float(value) for name, value in noise.items()}
-
-
-def _log_of(one: Series, file: str, scale: bool) -> Floats:
-    """Logarithms of the figures, after the checks that need the whole series."""
-    if not len(one.years):
-        raise DataError(f"{file}: '{one.indicator}' has no figure, only gaps; drop it from the measurement")
-    if scale and len(one.years) < 2:
-        raise DataError(
-            f"{file}: '{one.indicator}' has one figure only, which its unknown scale would fit exactly; "
-            "give it scale=False or drop it from the measurement"
-        )
-    bad = np.flatnonzero(one.values <= 0.0)
-    if bad.size:
-        first = int(bad[0])
-        raise DataError(
-            f"{file} line {one.lines[first]}: '{one.indicator}' is {one.values[first]:g} in "
-            f"{one.years[first]:.0f}, which has no logarithm; leave the cell empty for a gap"
-        )
-    return np.log(one.values)
+def _check_named(
+    likelihoods: Sequence[Likelihood], priors: Mapping[str, Prior], own: Sequence[str], pooled: Sequence[str]
+) -> None:
+    """Every prior and every own or pooled name must be an unknown of some region."""
+    free = {name for one in likelihoods for name in one.free}
+    for name in (*own, *pooled):
+        if name not in free:
+            raise FitError(f"'{name}' is to be own or pooled but is not free{near(name, free)}")
+    for name in own:
+        if name in pooled:
+            raise FitError(f"'{name}' is both own and pooled; regions have it either each to itself or around a mean")
+    known = {name for one in likelihoods for name in one.names}
+    known |= {f"{name} [{one.region}]" for one in likelihoods for name in one.names}
+    known |= {f"{what} of {name}" for what in ("mean", "spread") for name in pooled}
+    for name, prior in priors.items():
+        if name not in known:
+            raise FitError(f"a prior is given for '{name}', which is not free{near(name, known)}")
+        if not isinstance(prior, Prior):
+            raise FitError(f"the prior of '{name}' is {prior!r}; expected a prior, such as LogNormal(0.2, 3)")

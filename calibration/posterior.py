@@ -9,9 +9,7 @@ brings its own compilation. emcee, without gradients and under a megabyte, is th
 
 import json
 import os
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -40,6 +38,7 @@ from calibration.fit import Verdict
 from calibration.history import History, digest
 from calibration.statistics import Floats
 from calibration.words import counted, listed, quoted
+from calibration.workers import WATCH, died, receive, received
 from sd_cluster.errors import FitError, SimulationError, near
 from sd_cluster.files import write_beside
 from sd_cluster.model import Parameter, Stock
@@ -54,8 +53,6 @@ FEWEST = 10
 """Fewest draws of a chain: diagnostics split each chain in two."""
 PAYS = 5.0
 """Seconds of work guessed above which further processes pay for their own start."""
-WATCH = 0.5
-"""Seconds between two looks: of the bar at the workers, and of a worker at its parent."""
 TARGET_ACCEPT = 0.9
 """Acceptance NUTS tunes to: 0.8 is usual, smaller steps keep to the curved ridges of models like these."""
 GRADIENTS = 8
@@ -63,7 +60,7 @@ GRADIENTS = 8
 FORMAT = "sd_cluster posterior, version 1"
 
 
-def sample(
+def sample_posterior(
     target: Target,
     *,
     method: Method = "nuts",
@@ -506,7 +503,7 @@ def _together(
     with tempfile.TemporaryDirectory(prefix="sd-cluster-", ignore_cleanup_errors=True) as folder:
         counts = Path(folder) / "draws"
         made.tofile(counts)
-        pool = loky.ProcessPoolExecutor(hands, initializer=_receive, initargs=(target, plan, counts, os.getpid()))
+        pool = loky.ProcessPoolExecutor(hands, initializer=receive, initargs=((target, plan, counts), os.getpid()))
         try:
             waiting: dict[Future[Chain], int] = {pool.submit(_run_received, one): one for one in range(made.size)}
             while waiting:
@@ -517,34 +514,13 @@ def _together(
                     yield waiting.pop(future), future.result()
             pool.shutdown(wait=True)
         except BrokenExecutor as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise FitError(
-                f"a worker process died: {reason} Use fewer workers, or workers=1 to stay in this one"
-            ) from error
+            raise died(error) from error
         finally:
             pool.shutdown(wait=True, kill_workers=True)
 
 
-_received: list[tuple[Target, Plan, Path]] = []
-
-
-def _receive(target: Target, plan: Plan, counts: Path, parent: int) -> None:
-    """Keep the target in a worker, leave Ctrl-C to the process that shows the bar, and end when that process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if os.name == "posix":
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _received[:] = [(target, plan, counts)]
-
-
-def _end_with(parent: int) -> None:
-    """End this worker when its parent has been killed: loky's would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)
-
-
 def _run_received(number: int) -> Chain:
-    target, plan, counts = _received[0]
+    target, plan, counts = received()
     slot = np.memmap(counts, dtype=np.int64, mode="r+", offset=8 * number, shape=(1,))
 
     def told(done: int) -> None:

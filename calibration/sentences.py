@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.assessment import CUT_OFF
 from calibration.figures import signed
-from calibration.statistics import SCATTER
-from calibration.study import SECTIONS, Findings, Threshold, changes_at_end, levers, own_parameters, place_of
-from calibration.words import counted, listed
+from calibration.study import SECTIONS, Findings, changes_at_end, levers, own_parameters, place_of
+from calibration.thresholds import Threshold
+from calibration.words import about, counted, listed
 from sd_cluster.model import key
 
 KNOWLEDGE = "shared knowledge base"
-
-
-def about(value: float, figures: int = 3) -> str:
-    """Write a number with the figures that matter.
-
-    >>> about(152345.0), about(0.12345), about(7.0), about(8.54, 2), about(-1500.0)
-    ('152,000', '0.123', '7', '8.5', '−1,500')
-    """
-    if not np.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    rounded = round(value, figures - 1 - int(np.floor(np.log10(abs(value)))))
-    text = f"{rounded:,.0f}" if abs(rounded) >= 10 ** (figures - 1) else f"{rounded:.{figures}g}"
-    return text.replace("-", "−")
 
 
 def percent(value: float) -> str:
@@ -62,89 +46,6 @@ def model(found: Findings) -> str:
         f"passes a check of its units. Here it runs from {study.start:.0f}, the fit uses figures up to "
         f"{study.last_year}, and the outlook ends in {study.end:.0f}."
     )
-
-
-def fit(found: Findings) -> str:
-    """How near the model comes, over all series."""
-    its = found.fit
-    typical = [100 * float(np.median(np.abs(one.residuals))) for one in its.series]
-    order = np.argsort(typical)
-    near, far = its.series[order[0]], its.series[order[-1]]
-    rest = (
-        f"; for {far.indicator}, the series met least well, half lie within {about(typical[order[-1]], 2)} %."
-        if len(its.series) > 1
-        else "."
-    )
-    scaled = [one for one in its.series if one.scale_fitted]
-    text = (
-        f"The search moved {counted(len(its.estimates), 'parameter')} from "
-        f"{counted(len(its.starts), 'starting point')}. At the best {'one' if len(its.starts) > 1 else 'point'}, "
-        f"half of the {near.indicator} figures lie within {about(typical[order[0]], 2)} % of the model{rest}"
-    )
-    if scaled:
-        names = listed([one.indicator for one in scaled])
-        verb = "is" if len(scaled) == 1 else "are"
-        text += (
-            f" Only the course of {names} {verb} compared, not the level: one factor brings model and data to a scale."
-        )
-    return text
-
-
-def residuals(found: Findings) -> str:
-    """The figure farthest off, and whether residuals hang together in time."""
-    worst = max(found.fit.series, key=lambda one: float(np.max(np.abs(one.residuals))))
-    at = int(np.argmax(np.abs(worst.residuals)))
-    ratio = 100 * (worst.observed[at] / worst.predicted[at] - 1)
-    side = "above" if ratio > 0 else "below"
-    year, far = worst.years[at], about(abs(ratio), 2)
-    text = f"The figure farthest off is {worst.indicator} of {year:.0f}, {far} % {side} the model."
-    tied = [one for one in found.fit.series if one.in_waves]
-    loose = [one for one in found.fit.series if not one.in_waves and not one.durbin_watson >= SCATTER]
-    ratios = [one.durbin_watson for one in found.fit.series]
-    if tied:
-        names = listed([f"{one.indicator} ({one.durbin_watson:.2f})" for one in tied])
-        text += (
-            f" Residuals of {names} follow one another for years on end (Durbin–Watson well below 2): the data hold "
-            "swings, of trade cycles or of counting, that the model does not have."
-        )
-    if loose:
-        names = listed([f"{one.indicator} ({_ratio(one.durbin_watson)})" for one in loose])
-        text += (
-            f" Residuals of {names} may hang together in time (Durbin–Watson not up to {SCATTER:g}); too few or too "
-            "faint to call it a swing."
-        )
-    if not tied and not loose:
-        spread = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(ratios), max(ratios))))
-        text += f" Residuals change sign from figure to figure (Durbin–Watson {spread}): no trend is left."
-    return text
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "not to be told"
-
-
-def card(found: Findings) -> str:
-    """Theil's shares, in words."""
-    parts = []
-    for one in found.fit.series:
-        theil = one.theil
-        systematic = theil.bias + theil.variation
-        if np.isfinite(systematic):
-            parts.append((one.indicator, 100 * systematic))
-    if not parts:
-        return ""
-    fine = [name for name, share in parts if share < 20]
-    poor = [f"{name} ({share:.0f} %)" for name, share in parts if share >= 20]
-    text = ""
-    if fine:
-        text += f"For {listed(fine)}, bias and unequal variation make up less than a fifth of the squared error: "
-        text += "what is missed is mostly scatter."
-    if poor:
-        text += (
-            f"{' ' if text else ''}For {listed(poor)}, the systematic share (bias and unequal variation) is large: "
-            "level or spread differ from the data."
-        )
-    return text
 
 
 def stocks(found: Findings) -> str:
@@ -283,7 +184,7 @@ def threshold(found: Findings) -> str:
     text = (
         f"Two clusters, the model as shipped and the one fitted to {place(found)}, were each started {len(first)} "
         f"times with another initial trust between {first.min():g} and {first.max():g}, everything else the same, "
-        f"and followed for {study.threshold_years:.0f} years. "
+        f"and followed for {study.trust.years:.0f} years. "
         f"{_one_threshold(found.thresholds[0])} {_one_threshold(found.thresholds[1])}"
     )
     if any(np.isfinite(one.separatrix) for one in found.thresholds):
@@ -310,24 +211,8 @@ def _one_threshold(its: Threshold) -> str:
     )
 
 
-def limits(found: Findings) -> str:
-    """How many starts agree, and how many verdicts ask to be minded."""
-    its = found.fit
-    payoffs = np.array([start.payoff for start in its.starts])
-    near = int(np.sum(payoffs <= its.payoff + CUT_OFF))
-    failed = int(np.sum(~np.isfinite(payoffs)))
-    minded = sum(not verdict.good for verdict in its.verdicts)
-    text = (
-        f"Of {counted(len(its.starts), 'start')}, {near} ended within the 95 % cut-off of the best "
-        f"({CUT_OFF:g} in log-likelihood)" + (f" and {failed} failed" if failed else "") + ". "
-    )
-    if minded:
-        return text + f"The fit passes {counted(minded, 'verdict')} on itself that a reader should mind:"
-    return text + "The fit's own checks raise no objection."
-
-
 def held(found: Findings) -> str:
-    """What was not fitted: set by judgement, or left as in the model; and whether the data could tell some of it."""
+    """What was not fitted: set by judgement, or left as in the model."""
     study = found.study
     moved = {key(name) for name in (*found.fit.values, *study.fixed)}
     rest = sum(key(name) not in moved for name in own_parameters(found.model))
@@ -340,23 +225,22 @@ def held(found: Findings) -> str:
             values.setdefault(value, []).append(name)
         groups = [f"{listed(names)} at {value:g}" for value, names in values.items()]
         text += f" Set by judgement for {place(found)}, not fitted: {'; '.join(groups)}."
-    if study.doubtful:
-        doubts = found.doubts
-        text += (
-            f" Were {listed(list(study.doubtful))} free as well, the data would tell {doubts.told} of "
-            f"{counted(doubts.free, 'direction')}. {' '.join(doubts.sentences)}"
-        )
     return text.strip()
 
 
+def doubts(found: Findings) -> tuple[str, ...]:
+    """What the data would say of parameters that were held, were they free as well."""
+    names = listed(list(found.study.doubtful))
+    first, *others = found.doubts.sentences
+    return (f"Were {names} free as well, this is what the figures would say. {first}", *others)
+
+
 def lead(found: Findings) -> str:
-    """The study in three sentences."""
+    """What follows from the fitted model, in two sentences."""
     year = found.study.end
     changes = changes_at_end(found.policies, found.study.outcomes, year)
     best = max(changes, key=lambda policy: changes[policy][KNOWLEDGE])
-    means = listed([f"{one.r_squared:.2f} for {one.indicator}".replace("-", "−") for one in found.fit.series])
     text = (
-        f"A model of how firms learn together, fitted to {place(found)}, reaches an R² of {means}. "
         f"Of four policies the one of {SECTIONS[best[:3]]} moves shared knowledge most by {year:.0f} "
         f"({percent(changes[best][KNOWLEDGE])})."
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 WAVES = 1.0
 """Durbin-Watson below which residuals come in waves: about the 5 % bound for ten to twenty figures."""

@@ -9,15 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from calibration.dataset import Dataset
-from calibration.fit import Fit, SeriesFit
-from calibration.identification import Identification, identify
-from calibration.measurement import Level, Measurement
-from calibration.objective import Misfit, value_in
+from calibration.fit import Fit
+from calibration.fit_study import FitStudy
+from calibration.identifiability import Identification, identify
+from calibration.likelihood_checks import own_value
+from calibration.measurement import Measurement
+from calibration.misfit import Misfit
+from calibration.priors import Prior, range_prior
 from calibration.statistics import Floats
+from calibration.study_file import read_fit_study
+from calibration.thresholds import Sweep, Threshold
 from sd_cluster import Horizon, Model, Run, Scenario, Space, TimeSeries, simulate
 from sd_cluster.errors import FitError
 from sd_cluster.model import CONTROLS, key
@@ -40,20 +46,12 @@ class Study:
 
     Attributes
     ----------
-    model, region
-        Which shipped model is fitted to which shipped region.
-    measures
-        Indicator -> model variable; those named in `scaled` are proportional to it with an unknown factor.
-    free
-        Parameter -> (low, high): what the fit may move.
-    fixed
-        What is set otherwise than in the model file for this region, by judgement.
+    name
+        Of the shipped study file that says what is fitted to what; see `plan`.
+    starts, seed, draws
+        Instead of those of the file, where given; draws of each chain, for tests.
     doubtful
         Parameters held in the fit -> (low, high); the report asks whether the data could tell them too.
-    start, last_year, end
-        The run starts here; the fit uses figures up to `last_year`; the outlook ends here.
-    starts, seed
-        Of the multi-start search.
     policy_year, raise_by
         From this year on each policy raises the levers of its section by so much (none above 1).
     outcomes
@@ -64,35 +62,14 @@ class Study:
         Name of a cluster -> its levers: equal at the start, different in openness (Saxenian 1994).
     pair_years
         Length of that comparison, from the start of the model's own horizon.
-    threshold_range, threshold_points, threshold_years
-        Initial trust is swept over this range in so many runs, each of so many years.
+    trust
+        How initial trust is swept to find its threshold.
     """
 
-    model: str = "collective_learning"
-    region: str = "hsinchu"
-    measures: Mapping[str, str] = field(
-        default_factory=lambda: {"firms": "member firms", "employees": "talent pool", "revenue": "revenue"}
-    )
-    scaled: tuple[str, ...] = ("revenue",)
-    free: Mapping[str, tuple[float, float]] = field(
-        default_factory=lambda: {
-            "entry potential": (10.0, 250.0),
-            "land limit": (150.0, 2000.0),
-            "jobs of a leading firm": (200.0, 1200.0),
-            "labour limit": (50_000.0, 1_000_000.0),
-        }
-    )
-    fixed: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "bridging to knowledge centres": 0.8,
-            "infrastructure investment": 0.8,
-            "finance": 0.6,
-            "derivation support": 0.6,
-            "training": 0.6,
-            "knowledge services": 0.6,
-            "external learning links": 0.6,
-        }
-    )
+    name: str = "hsinchu"
+    starts: int | None = None
+    seed: int | None = None
+    draws: int | None = None
     doubtful: Mapping[str, tuple[float, float]] = field(
         default_factory=lambda: {
             "initial trust": (0.3, 0.9),
@@ -101,11 +78,6 @@ class Study:
             "hiring rate": (0.1, 0.8),
         }
     )
-    start: float = 1980.0
-    last_year: int = 2025
-    end: float = 2040.0
-    starts: int = 20
-    seed: int = 7
     policy_year: float = 2026.0
     raise_by: float = 0.3
     outcomes: tuple[str, ...] = (
@@ -138,18 +110,66 @@ class Study:
         }
     )
     pair_years: float = 60.0
-    threshold_range: tuple[float, float] = (0.02, 0.98)
-    threshold_points: int = 33
-    threshold_years: float = 120.0
+    trust: Sweep = field(default_factory=Sweep)
+
+    @cached_property
+    def plan(self) -> FitStudy:
+        """What is fitted to what, as the shipped file has it, with the changes asked for here."""
+        found = read_fit_study(self.name)
+        searching = found.searching if self.starts is None else replace(found.searching, starts=self.starts)
+        drawing, outlook, holding = found.drawing, found.outlook, found.holding
+        if self.draws is not None and drawing is not None and holding is not None:
+            drawing = replace(drawing, draws=self.draws, tune=self.draws)
+            outlook, holding = replace(outlook, draws=100), replace(holding, draws=100, starts=searching.starts)
+        return replace(
+            found, searching=searching, drawing=drawing, outlook=outlook, holding=holding,
+            seed=found.seed if self.seed is None else self.seed,
+        )  # fmt: skip
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.plan.model.name
+
+    @property
+    def region(self) -> str:
+        """Name of the region."""
+        return self.plan.regions[0].name
+
+    @property
+    def free(self) -> dict[str, tuple[float, float]]:
+        """Free parameters with the ends of their priors, or their 5 and 95 % quantiles where they have no ends."""
+        return {name: _ends(prior) for name, prior in self.plan.free.items()}
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """What is set otherwise than in the model file for this region, by judgement."""
+        changes = self.plan.regions[0].scenario.changes
+        return {name: float(value) for name, value in changes.items() if isinstance(value, int | float)}
+
+    @property
+    def start(self) -> float:
+        """First moment of the run."""
+        return self.plan.regions[0].span[0]
+
+    @property
+    def last_year(self) -> int:
+        """Year of the last figure."""
+        region = self.plan.regions[0]
+        return int(max(region.dataset[name].years[-1] for name in region.measurement.gauges))
+
+    @property
+    def end(self) -> float:
+        """Where the outlook ends."""
+        return self.plan.outlook.end
 
     def measurement(self) -> Measurement:
         """The gauges that read the model as the offices count."""
-        gauges = {name: Level(variable, scale=name in self.scaled) for name, variable in self.measures.items()}
-        return Measurement(gauges)
+        return self.plan.regions[0].measurement
 
-    def smaller(self, *, starts: int, points: int) -> Study:
+    def smaller(self, *, starts: int, points: int, draws: int | None = None) -> Study:
         """The same study with less work, for tests."""
-        return replace(self, starts=starts, threshold_points=points)
+        return replace(self, starts=starts, trust=replace(self.trust, points=points), draws=draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,42 +234,6 @@ class Findings:
     doubts: Identification
 
 
-@dataclass(frozen=True, eq=False)
-class Threshold:
-    """An end value against the value of trust a run started from.
-
-    Attributes
-    ----------
-    name
-        Of the cluster.
-    initial, outcomes : shape (n_runs,)
-        Initial trust and the variable at the end.
-    separatrix
-        The initial trust that parts low from high outcomes, or NaN where there is no such jump.
-    variable, year
-        What is looked at, and when.
-    used
-        The initial trust of the scenario itself.
-    """
-
-    name: str
-    initial: Floats
-    outcomes: Floats
-    separatrix: float
-    variable: str
-    year: float
-    used: float
-
-    @property
-    def levels(self) -> tuple[float, float]:
-        """Median outcome below and above the separatrix; of all runs, twice, where there is none."""
-        if np.isnan(self.separatrix):
-            middle = float(np.median(self.outcomes))
-            return middle, middle
-        above = self.initial > self.separatrix
-        return float(np.median(self.outcomes[~above])), float(np.median(self.outcomes[above]))
-
-
 def levers(model: Model) -> dict[str, str]:
     """The policy levers of a model with their section of the paper, in file order.
 
@@ -267,39 +251,6 @@ def levers(model: Model) -> dict[str, str]:
 def place_of(study: Study) -> str:
     """Name of the study's region, as a title has it."""
     return study.region.replace("_", " ").title()
-
-
-def model_lines(run: Run, series: Sequence[SeriesFit], measurement: Measurement) -> dict[str, Line]:
-    """What the model says of each fitted series year by year, between its first and last figure.
-
-    Parameters
-    ----------
-    run
-        The fitted model; it covers the years of the figures and is saved finely enough to be read between.
-    series
-        From the fit, with the factor of each.
-    measurement
-        The gauges of the fit.
-
-    Returns
-    -------
-    lines
-        Indicator -> (years, values in the unit of the data).
-    """
-    lines = {}
-    for one in series:
-        years = np.arange(one.years[0], one.years[-1] + 1)
-        lines[one.indicator] = (years, predicted(run, measurement, one.indicator, years) * one.scale)
-    return lines
-
-
-def predicted(run: Run, measurement: Measurement, indicator: str, years: Floats) -> Floats:
-    """What a run says of an indicator in some years, before its unknown scale."""
-    asked = {indicator: years}
-    times = measurement.times(asked)
-    outputs = np.column_stack([np.interp(times, run.times, run[name]) for name in measurement.variables])
-    ((_, values),) = measurement.predict(asked, times, outputs)
-    return np.asarray(values)
 
 
 def run_policies(model: Model, base: Scenario, study: Study, horizon: Horizon) -> Policies:
@@ -352,50 +303,11 @@ def run_pair(model: Model, study: Study) -> tuple[Run, ...]:
     return tuple(simulate(model, Scenario(name, changes), horizon=horizon) for name, changes in study.pair.items())
 
 
-def find_threshold(
-    model: Model,
-    base: Scenario,
-    study: Study,
-    *,
-    name: str,
-    start: float,
-    variable: str = "shared knowledge base",
-    told: Callable[[int, int], None] = lambda done, of: None,
-) -> Threshold:
-    """Sweep initial trust, then halve the interval in which the outcome jumps.
-
-    The separatrix is where the outcome crosses the geometric mean of the lowest and the highest one. It
-    counts as a threshold only if a change of initial trust by 0.02 across it carries at least half of the
-    whole difference (on the log scale) and the outcomes differ by a fifth or more; else it is NaN.
-    """
-    horizon = replace(model.horizon, start=start, end=start + study.threshold_years, save_every=1.0)
-
-    def outcome(trust: float) -> float:
-        run = simulate(model, base.with_changes({"initial trust": trust}, name="swept"), horizon=horizon)
-        return run.at(horizon.end)[variable]
-
-    initial = np.linspace(*study.threshold_range, study.threshold_points)
-    outcomes = np.empty_like(initial)
-    for place, trust in enumerate(initial):
-        told(place, len(initial) + 20)
-        outcomes[place] = outcome(float(trust))
-    low, high = float(outcomes.min()), float(outcomes.max())
-    separatrix = float("nan")
-    if low > 0 and high >= 1.2 * low and outcomes[0] < outcomes[-1]:
-        middle = float(np.sqrt(low * high))
-        place = int(np.argmax(outcomes > middle))
-        below, above = float(initial[place - 1]), float(initial[place])
-        for step in range(18):
-            told(len(initial) + step, len(initial) + 20)
-            half = (below + above) / 2
-            below, above = (below, half) if outcome(half) > middle else (half, above)
-        crossing = (below + above) / 2
-        near = [outcome(crossing - 0.01), outcome(crossing + 0.01)]
-        if np.log(near[1] / near[0]) >= 0.5 * np.log(high / low):
-            separatrix = crossing
-    return Threshold(
-        name, initial, outcomes, separatrix, variable, horizon.end, number_in(model, base, "initial trust")
-    )
+def _ends(prior: Prior) -> tuple[float, float]:
+    """Ends of a prior, or where one is missing its 5 and 95 % quantiles."""
+    if np.isfinite(prior.low) and np.isfinite(prior.high):
+        return float(prior.low), float(prior.high)
+    return float(np.asarray(prior.quantile(0.05))), float(np.asarray(prior.quantile(0.95)))
 
 
 def misfit_of(model: Model, dataset: Dataset, study: Study, free: Mapping[str, tuple[float, float]]) -> Misfit:
@@ -410,13 +322,15 @@ def misfit_of(model: Model, dataset: Dataset, study: Study, free: Mapping[str, t
     )
 
 
-def examine_doubts(model: Model, dataset: Dataset, study: Study, fit: Fit) -> Identification:
+def examine_doubts(study: Study, fit: Fit) -> Identification:
     """Ask at the fitted point which parameters the data could tell, were the doubtful ones free as well."""
-    misfit = misfit_of(model, dataset, study, {**study.free, **study.doubtful})
-    own = dict(zip(misfit.names, misfit.own_values().tolist(), strict=True))
-    vector = np.array([fit.values.get(name, own[name]) for name in misfit.names])
-    held = np.array([any(one.name == name and one.bound for one in fit.estimates) for name in misfit.names])
-    return identify(misfit, vector, misfit.noise_scales(misfit.log_residuals(vector)), held)
+    plan = study.plan
+    doubtful: dict[str, Prior] = {name: range_prior(*ends) for name, ends in study.doubtful.items()}
+    wider = replace(plan, free={**plan.free, **doubtful}).objective()
+    found = dict(zip(fit.names, fit.place.tolist(), strict=True))
+    place = np.array([found.get(name, own) for name, own in zip(wider.names, wider.start.tolist(), strict=True)])
+    bounds = {one.name for one in fit.estimates if one.bound}
+    return identify(wider, place, np.array([name in bounds for name in wider.names]))
 
 
 def own_parameters(model: Model) -> list[str]:
@@ -427,10 +341,7 @@ def own_parameters(model: Model) -> list[str]:
 
 def number_in(model: Model, scenario: Scenario, name: str) -> float:
     """The one number a parameter has in a scenario: as changed there, else as written in the model."""
-    value = value_in(model, scenario, name)
-    if not isinstance(value, float):
-        raise FitError(f"'{name}' has no one number in scenario '{scenario.name}'; set it to a number there")
-    return value
+    return own_value(model, scenario, name)
 
 
 def changes_at_end(policies: Policies, outcomes: Sequence[str], year: float) -> dict[str, dict[str, float]]:

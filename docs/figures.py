@@ -1,4 +1,4 @@
-"""Draw the ten reference behaviours of the shipped model.
+"""Draw the ten reference behaviours of the shipped model, and what it makes of real regions.
 
 Run `python docs/figures.py` to draw them anew into `docs/figures/`; `python docs/figures.py take_off lock_in` draws
 some. The numbers behind each picture are those of the test of the same behaviour.
@@ -22,7 +22,13 @@ from sd_cluster import plot
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from calibration.family import FamilyFit
+    from calibration.fit import Fit
+
 FOLDER = Path(__file__).parent / "figures"
+REGIONS = Path(__file__).parent / "studies" / "regions"
+TABLES = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Where tables of regions are expected that are not part of the repository."""
 BASE = "shared knowledge base"
 SIZE = ("shared knowledge base", "member firms", "talent pool")
 
@@ -219,13 +225,58 @@ def extremes() -> Figure:
 def hsinchu() -> Figure:
     """10. The fitted model beside the figures of the Hsinchu Science Park."""
     import calibration as cal
-    from calibration.demo import fit_region
     from calibration.figures import draw_fit
-    from calibration.study import model_lines
+    from calibration.lines import lines_of
 
-    study = Study()
-    fit = fit_region(model(), cal.read_dataset(study.region, last=study.last_year), study, progress=False)
-    return draw_fit(fit.series, model_lines(cal.simulate_fit(fit), fit.series, study.measurement()))
+    plan = Study().plan
+    fit = cal.minimise(plan.objective(), starts=plan.searching.starts, seed=plan.seed, progress=False)
+    return draw_fit(fit.series, {one.indicator: lines_of(fit, one.region, one.indicator) for one in fit.series})
+
+
+def hightech() -> Figure:
+    """The high-technology sector of the United States, fitted up to 2005 and forecast to 2020."""
+    from calibration.optimisation import minimise
+    from calibration.posterior import sample_posterior
+    from calibration.study_file import read_fit_study
+    from calibration.validation import validate
+    from calibration.validation_figures import draw_forecast
+
+    study = read_fit_study(REGIONS / "us_hightech.toml")
+    split = study.split(study.likelihoods())
+    assert split is not None
+    training = study.objective(split.training)
+    fit = minimise(training, starts=4, seed=study.seed, progress=False)
+    posterior = sample_posterior(training, start=fit.place, chains=2, draws=500, tune=400, seed=study.seed)
+    validation = validate(fit, split, source=posterior, draws=500, seed=study.seed)
+    return draw_forecast(validation, ["firms", "employment", "establishment_entries", "establishment_exits"])
+
+
+@cache
+def family() -> tuple[FamilyFit, tuple[Fit, ...]]:
+    """The European family and its regions alone."""
+    from calibration.family import fit_alone, fit_family
+    from calibration.study_file import read_fit_study
+
+    study = read_fit_study(REGIONS / "eu_family.toml")
+    likelihoods, priors = study.likelihoods(), {**study.free, **study.priors}
+    alone = fit_alone(likelihoods, priors, starts=4, seed=study.seed)
+    return fit_family(likelihoods, priors, pooled=study.pooled, alone=alone), alone
+
+
+def shrunk() -> Figure:
+    """What 22 European regions say by themselves, and in their family."""
+    from calibration.family_figures import draw_shrinkage
+    from calibration.shrinkage import shrinkage
+
+    return draw_shrinkage(shrinkage(*family()))
+
+
+def left_out() -> Figure:
+    """Every region predicted from the others and the first figure of each of its series."""
+    from calibration.family_figures import draw_left_out
+    from calibration.left_out import leave_one_out
+
+    return draw_left_out(leave_one_out(family()[0], known=1, draws=400, seed=7))
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
@@ -241,12 +292,18 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "extremes": extremes,
     "hsinchu": hsinchu,
 }
+FROM_TABLES: dict[str, Callable[[], Figure]] = {"us_hightech": hightech, "shrinkage": shrunk, "left_out": left_out}
+"""Drawn only where the tables are there; some minutes."""
 
 
 def main(names: Sequence[str]) -> None:
     """Draw the figures named, or all; each as PNG below 200 kB."""
-    for name in names or list(FIGURES):
-        png, svg = plot.save(FIGURES[name](), FOLDER, name)
+    every = {**FIGURES, **FROM_TABLES}
+    for name in names or list(every):
+        if name in FROM_TABLES and not TABLES.is_dir():
+            print(f"{name} is left as it is: the tables are not at {TABLES}")
+            continue
+        png, svg = plot.save(every[name](), FOLDER, name)
         svg.unlink()
         print(f"{png.relative_to(FOLDER.parent.parent)}  {png.stat().st_size / 1000:.0f} kB")
 

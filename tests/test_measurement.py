@@ -64,6 +64,15 @@ def test_rate_at_the_end_of_the_calendar_year():
     assert total == pytest.approx([2001.5, 2004.5], rel=1e-12)
 
 
+def test_a_rate_of_several_flows_is_the_sum_of_their_totals():
+    both = cal.Rate("entry", plus=["derivation"])
+    assert both.variables == ("entry", "derivation") and both.variable == "entry"
+    total = both.read(_samples(both, _line, _exponential), YEARS)
+    apart = [_read(cal.Rate("x"), one) for one in (_line, _exponential)]
+    assert total == pytest.approx(apart[0] + apart[1], rel=1e-14)
+    assert gauge_from({"variable": "entry", "kind": "rate", "plus": ["derivation"]}) == both
+
+
 def test_rate_of_exponential_growth():
     total = _read(cal.Rate("entry"), lambda t: np.exp(0.2 * (t - 2000.0)))
     expected = [(np.exp(0.2 * (y - 2000.0)) - np.exp(0.2 * (y - 2001.0))) / 0.2 for y in YEARS]
@@ -157,6 +166,10 @@ EVERY_GAUGE = [
     cal.Rate("x"),
     Lagged("x", lag=1.5),
     Cumulated("x", since=1998.3),
+    cal.Level("x", at=0.5, plus=["y"]),
+    cal.Rate("x", plus=["y", "z"]),
+    Lagged("x", lag=1.5, plus=["y"]),
+    Cumulated("x", since=1998.3, plus=["y"]),
     Growth("x"),
     cal.Index("x", base_year=2002),
     Survey("x", 1, 7),
@@ -263,6 +276,10 @@ WRONG = {
         "Survey of 'trust' has high 1; expected a number other than low, 1",
     ),
     "no variable": (lambda: cal.Level(""), "Level has variable ''; expected the name of a variable"),
+    "one name alone for what is added": (
+        lambda: cal.Rate("entry", plus="derivation"),
+        "Rate of 'entry' has plus 'derivation'; expected the names of further variables, such as ['derivation']",
+    ),
     "scale as text": (lambda: cal.Level("x", scale="yes"), "Level of 'x' has scale 'yes'; expected true or false"),
     "a star alone": (lambda: gauge_from("*"), "Level has variable ''; expected the name of a variable"),
     "a number for a gauge": (lambda: gauge_from(3), "a gauge is given as 3; expected keys such as variable and kind"),
@@ -273,7 +290,7 @@ WRONG = {
     ),
     "unknown key": (
         lambda: gauge_from({"variable": "x", "kind": "lagged", "lagg": 2}),
-        "a gauge of kind 'lagged' has no 'lagg' (did you mean 'lag'?); it takes variable, scale, at, lag",
+        "a gauge of kind 'lagged' has no 'lagg' (did you mean 'lag'?); it takes variable, scale, at, plus, lag",
     ),
     "share without a whole": (
         lambda: gauge_from({"variable": "x", "kind": "share"}),

@@ -15,7 +15,8 @@ import sd_cluster as sd
 from calibration.chains import WIDEST, laplace_root, quiet_arviz
 from calibration.convergence import AGREE
 from calibration.history import History, Tape
-from calibration.posterior import Posterior, sample
+from calibration.posterior import Posterior
+from calibration.posterior import sample_posterior as sample
 from sd_cluster.errors import FitError, SimulationError
 
 SHORT = {"draws": 100, "tune": 110, "chains": 2, "workers": 1, "progress": False}

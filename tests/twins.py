@@ -1,11 +1,14 @@
 """A park whose truth is known: the logistic curve in closed form, and tables made from it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import calibration as cal
 import sd_cluster as sd
+from calibration.dataset import Dataset, dataset_from
 
 MODEL = Path(__file__).parent / "models" / "logistic_firms.mdl"
 TRUTH = {"growth rate": 0.31, "land": 640.0, "initial firms": 25.0, "occupancy": 0.7}
@@ -52,3 +55,10 @@ def write_twin(path: Path, noise: float = 0.0, seed: int = 0) -> Path:
 def park() -> sd.Model:
     """The model of the park."""
     return sd.load(MODEL)
+
+
+def table(**series: tuple[str, Mapping[float, float]]) -> Dataset:
+    """A dataset of one region from indicator = (unit, {year: value})."""
+    figures = [(name, unit, year, value) for name, (unit, some) in series.items() for year, value in some.items()]
+    frame = pd.DataFrame(figures, columns=["indicator", "unit", "year", "value"])
+    return dataset_from(frame.assign(region="made", source="made"))
