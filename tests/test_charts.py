@@ -141,7 +141,7 @@ def test_a_scatter_draws_the_trend_of_all_runs():
     trend = axes.lines[-1]
     np.testing.assert_allclose(trend.get_ydata(), 3 * trend.get_xdata(), atol=0.03)
     assert axes.get_xlabel() == "Trust"
-    assert "firms" in texts(axes.figure)
+    assert "firms · line: median, band: middle half" in texts(axes.figure)
 
 
 def test_a_box_tells_its_limits():
