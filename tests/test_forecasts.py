@@ -197,23 +197,3 @@ def test_unknown_indicators_and_levels_are_told():
         found["firm"]
     with pytest.raises(FitError, match=r"level=95"):
         found["firms"].interval(95)
-
-
-@pytest.mark.slow
-def test_a_thousand_draws_of_the_core_model_take_about_a_second():
-    import time
-
-    import sd_cluster as sd
-    from calibration.study import Study
-
-    study = Study()
-    likelihood = cal.Likelihood(
-        sd.load(study.model), cal.read_dataset("hsinchu"), study.measurement(), list(study.free),
-        scenario=sd.Scenario("base", study.fixed), horizon=(study.start, 2025.0),
-    )  # fmt: skip
-    objective = cal.Objective(likelihood, {name: cal.LogUniform(*ends) for name, ends in study.free.items()})
-    places = objective.sample_prior(1000, 1)
-    predict(objective, places[:30], [2030.0], seed=1)
-    began = time.process_time()
-    predict(objective, places, np.arange(1999.0, 2031.0), seed=1)
-    assert time.process_time() - began < 5.0

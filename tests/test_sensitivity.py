@@ -837,17 +837,6 @@ def test_draws_of_a_distribution_are_drawn_through_their_quantiles():
         assert_close(found["first"].ravel(), [0.8, 0.2], 0.0, 0.05, because="tails are cut and samples are few")
 
 
-@pytest.mark.slow
-def test_sobol_of_ten_outputs_over_sixty_years_takes_a_second():
-    from time import perf_counter
-
-    values = np.random.default_rng(0).standard_normal((610, 1024, 42))
-    picked = estimators.picks(1024, 100, np.random.default_rng(0))
-    started = perf_counter()
-    estimators.sobol(np.moveaxis(values, 0, -1), picked)
-    assert perf_counter() - started < 5.0
-
-
 def test_draws_keep_the_seed():
     from sd_cluster.analysis import drawn
 
