@@ -163,4 +163,4 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
 
 
 def _ours(function: object) -> bool:
-    return getattr(function, "__module__", "") == "sd_cluster.runtime"
+    return getattr(function, "__module__", "") in {"sd_cluster.runtime", "sd_cluster.vectors"}

@@ -240,7 +240,8 @@ def prepare(
 ) -> Batch:
     """Check at the door what a sweep is asked for."""
     chosen = chosen_horizon(model, horizon, solver or Adaptive())
-    wanted = tuple(model.variable(name).name for name in (outputs if outputs is not None else model.stocks))
+    asked = outputs if outputs is not None else model.stocks
+    wanted = tuple(n for name in asked for n in model.elements(name) or (model.variable(name).name,))
     if not wanted:
         raise ModelError(f"the sweep of {model.name} saves nothing; name at least one variable in outputs")
     base = scenario or Scenario()
@@ -252,9 +253,14 @@ def choose_path(batch: Batch, draws: Draws, save: Any, solver: Solver | None, rt
     """The path through time: as the solver says, or with a step that meets `rtol` on some of the runs."""
     listed = save_times(batch.horizon, 1.0 if save is None and solver is None else save)
     times = tuple(listed)
+    stepwise = batch.kernel.structure.stepwise
+    said = ""
+    if stepwise and solver is None:
+        solver = RungeKutta4()
+        said = f", as '{stepwise[0]}' is only defined at steps"
     if isinstance(solver, Euler | RungeKutta4):
         grid = step_grid(batch.horizon, times, solver, steps_of(times, batch.horizon))
-        return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}",))
+        return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}{said}",))
     if isinstance(solver, Adaptive):
         return Path(None, times, ("solved run by run",))
     kernel, varied, _ = batch.settled()

@@ -13,12 +13,15 @@ import numpy.typing as npt
 from sd_cluster import cache, runtime
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
-from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table
-from sd_cluster.printing import MARCHES, SIGNATURES, Printer
+from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
+from sd_cluster.printing import MARCHES, SIGNATURES, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Backend: TypeAlias = Literal["python", "numba"]
+
+MOST_HELD = 50_000_000
+"""Numbers that the pipes of one run may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class Kernel:
         `rates(t, tick, y, p, dy)` fills the net flows; returns their sum, finite if each one is.
     outputs
         `outputs(t, tick, y, p, out)` fills one row of output columns.
+    hold
+        `hold(t, tick, y, p)` gives held values what they have at the next step.
     euler, rk4
         Loops over fixed steps; return -1, or the number of the step that blew up.
     """
@@ -56,6 +61,7 @@ class Kernel:
     initial: Callable[..., Any]
     rates: Callable[..., Any]
     outputs: Callable[..., Any]
+    hold: Callable[..., Any]
     euler: Callable[..., Any]
     rk4: Callable[..., Any]
     switch_times: Callable[..., list[float]]
@@ -75,6 +81,7 @@ class Kernel:
         p = self._vector(tables) if tables else list(self._own_vector)
         for name, value in values.items():
             p[self.slots[name]] = float(value)
+        self._lay_pipes(p)
         return p if self.backend == "python" else np.array(p)
 
     @cached_property
@@ -89,7 +96,7 @@ class Kernel:
     def _vector(self, replaced: Mapping[str, Table]) -> list[float]:
         """The vector of the model's own parameter values."""
         settled = self.structure
-        p = [0.0] * (self.half_step + 1 + len(settled.constant) + len(settled.frozen) + len(settled.tables))
+        p = [0.0] * (max([self.half_step, *self.slots.values()]) + 1)
         for name in settled.parameters:
             equation = settled.equations[name]
             assert isinstance(equation, Parameter)
@@ -100,6 +107,28 @@ class Kernel:
             p[self.slots[name]] = float(len(p))
             p += [float(len(table.x)), *table.x, *table.y]
         return p
+
+    def _lay_pipes(self, p: list[float]) -> None:
+        """Room at the end of `p` for what pipes hold: as many places as the run has steps."""
+        settled = self.structure
+        found = pipes(settled)
+        if not found:
+            return
+        start, end, step = (
+            p[slot]
+            for control in ("initial_time", "final_time", "time_step")
+            for name, slot in self.slots.items()
+            if key(name) == control
+        )
+        room = math.ceil((end - start) / step) + 2
+        if room * len(found) > MOST_HELD:
+            raise SimulationError(
+                f"{self.model.name}: a run of {room} steps with {len(found)} pipes (DELAY FIXED and its like) would"
+                f" hold more than {MOST_HELD} numbers; take a longer step or a shorter horizon"
+            )
+        for name in found:
+            p[self.slots[pipe_name(name)]] = float(len(p))
+            p += [float(room), 0.0, 1.0] + [0.0] * room
 
     def array(self, count: int) -> Any:
         """A vector of zeros of the kind this backend works on."""
@@ -178,6 +207,7 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         initial=functions["initial"],
         rates=functions["rates"],
         outputs=functions["outputs"],
+        hold=functions["hold"],
         euler=functions["euler"],
         rk4=functions["rk4"],
         switch_times=extra["switch_times"],
@@ -200,6 +230,16 @@ def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
         if finite(p) and finite(y):
             return
     raise blame_start(kernel, t, tick, p)
+
+
+def carry_over(before: Kernel, old: Any, after: Kernel, new: Any) -> None:
+    """Give one vector of inputs the frozen and held values of another, where a run goes on with changed equations."""
+    for name in (*before.structure.frozen, *before.structure.held):
+        new[after.slots[name]] = old[before.slots[name]]
+    for name in pipes(before.structure):
+        here, there = int(old[before.slots[pipe_name(name)]]), int(new[after.slots[pipe_name(name)]])
+        for place in range(int(old[here]) + 3):
+            new[there + place] = old[here + place]
 
 
 def settle_constants(kernel: Kernel, t: float, p: Any) -> None:

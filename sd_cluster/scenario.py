@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -163,7 +163,11 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     values: dict[str, float] = {}
     series: dict[str, TimeSeries] = {}
     stocks: set[str] = set()
-    targets = [(_target(model, scenario.name, target), change) for target, change in scenario.changes.items()]
+    targets = [
+        (_target(model, scenario.name, element), change)
+        for target, change in scenario.changes.items()
+        for element in model.elements(target) or (target,)
+    ]
     for equation, change in dict(targets).items():
         if isinstance(equation, Stock):
             if isinstance(change, TimeSeries):
@@ -237,10 +241,8 @@ def _variant(model: Model, series: Mapping[str, TimeSeries], stocks: set[str]) -
             equations += [table, Auxiliary(name=equation.name, expression=reading, **about)]  # type: ignore[arg-type]
         else:
             equations.append(equation)
-    return Model(model.name, model.source, tuple(equations), model.horizon, model.ranges, model.notes)
+    return replace(model, equations=tuple(equations))
 
 
 def _with_initial(stock: Stock, initial: Name) -> Stock:
-    from dataclasses import replace
-
     return replace(stock, initial=initial)
