@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any, TypeAlias
 
 from sd_cluster.errors import ModelError
@@ -99,9 +98,9 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
     for piece in pieces:
         name, size = piece.equation.name, 0
         writer = _Writer(piece, ranges, shapes)
-        places = list(writer.places())
-        if len(found) + len(places) > MOST_WRITTEN and len(places) > 1:
+        if len(found) + ranges.count(piece.subscripts) > MOST_WRITTEN:
             raise ModelError(f"'{name}' would bring the model beyond {MOST_WRITTEN} equations; take fewer elements")
+        places = list(writer.places())
         size = len(places)
         for number, (order, elements) in enumerate(places):
             own = element_name(name, elements)
@@ -126,7 +125,7 @@ def _check_elements(equations: Sequence[Equation], known: Any) -> None:
         for part in parts_of(equation):
             for node in walk(part):
                 read = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else TIME
-                if "[" in read and read not in known:
+                if read not in known and read != TIME:
                     raise ModelError(f"'{equation.name}' reads '{read}', which no equation defines")
 
 
@@ -278,7 +277,7 @@ class _Writer:
                     if index.endswith("!") and key(index) not in bound:
                         marked[key(index)] = index.removesuffix("!")
         columns = [self.ranges.elements(name) for name in marked.values()]
-        if reduce(lambda size, column: size * len(column), columns, 1) > MOST_WRITTEN:
+        if self.ranges.count(marked.values()) > MOST_WRITTEN:
             raise ModelError(f"a sum runs over more than {MOST_WRITTEN} elements; take fewer")
         return [{**bound, **dict(zip(marked, row, strict=True))} for row in itertools.product(*columns)]
 

@@ -131,7 +131,7 @@ def tokens(text: str, dialect: Dialect) -> Iterator[Token]:
         if match is None:
             if not text[place:].strip():
                 return
-            raise GrammarError(f"'{shorten(text[place:].strip(), 40)}' cannot stand here")
+            raise GrammarError(f"'{shorten(' '.join(text[place:].split()), 40)}' cannot stand here")
         kind = str(match.lastgroup)
         yield Token(kind, match.group(kind), match.start(kind))
         place = match.end()
@@ -187,7 +187,7 @@ class _Parser:
         return self.token.kind
 
     def fail(self, expected: str) -> NoReturn:
-        rest = shorten(self.text[self.token.place :].strip(), 40)
+        rest = shorten(" ".join(self.text[self.token.place :].split()), 40)
         before = "at its end" if self.kind == "end" else f"before '{rest}'"
         raise GrammarError(f"{before} there should be {expected}")
 
@@ -251,9 +251,12 @@ class _Parser:
         self.depth += 1
         if self.depth > DEEPEST:
             raise GrammarError(f"more than {DEEPEST} operations stand one inside another; split it up")
-        tree = self.operand()
+        tree, length = self.operand(), 0
         while (own := _BINDING.get(self.operator(), 0)) > binding:
             operator = self.operator()
+            length += 1
+            if length > DEEPEST:
+                raise GrammarError(f"more than {DEEPEST} operations stand one inside another; split it up")
             self.place += 1
             # powers go from the right
             second = self.expression(own - 1 if operator == "^" else own)

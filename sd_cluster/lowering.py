@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sd_cluster.arrays import Piece
+from sd_cluster.arrays import MOST_WRITTEN, Piece
 from sd_cluster.errors import ModelError, ReadingError, UnsupportedError, near
 from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, depth
 from sd_cluster.external import Outside
@@ -152,7 +152,7 @@ class Section:
                 self.fail(str(reason))
             del self.lowering.pieces[before:]
             within = f"macro {self.macro}: " if self.macro else ""
-            self.lowering.faults.setdefault(self.owner, within + str(reason))
+            self.lowering.faults.setdefault(self.owner, within + " ".join(str(reason).split()))
 
     def _about(self, item: Definition) -> dict[str, Any]:
         return {
@@ -198,6 +198,8 @@ class Section:
 
     def elements(self, item: Definition) -> list[tuple[str, ...]]:
         """Elements that the left-hand side of a definition stands for, the last subscript fastest."""
+        if self.lowering.ranges.count(item.subscripts) > MOST_WRITTEN:
+            self.fail(f"it has more than {MOST_WRITTEN} elements; take fewer")
         found: list[tuple[str, ...]] = [()]
         for subscript in item.subscripts:
             found = [(*before, name) for before in found for name in self.lowering.ranges.elements(subscript)]
@@ -429,6 +431,8 @@ class Section:
         inner.read()
         for name in self.lowering.faults.keys() - faults.keys():
             raise UnsupportedError(self.lowering.faults.pop(name))
+        if len(tree.outputs) > len(macro.outputs):
+            self.fail(f"macro {shown} gives {len(macro.outputs)} further output(s), here {len(tree.outputs)} are named")
         for output, inside in zip(tree.outputs, macro.outputs, strict=False):
             if key(inside) not in inner.names:
                 self.fail(f"macro {shown} does not define its output '{inside}'")

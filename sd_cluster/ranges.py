@@ -1,5 +1,6 @@
 """Named ranges of array variables: their elements, and which element of one stands for which of another."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,6 +103,10 @@ class Ranges:
             return (self._names[folded],)
         known = [*(item.name for item in self._definitions.values()), *self._names.values()]
         raise ModelError(f"'{clean(name)}' is neither a range nor an element{near(name, known)}")
+
+    def count(self, subscripts: Iterable[str]) -> int:
+        """How many elements some subscripts together stand for."""
+        return math.prod(len(self.elements(subscript)) for subscript in subscripts)
 
     def place(self, name: str, element: str) -> int | None:
         """Where an element stands in a range, counted from 0; nothing where it does not."""
