@@ -13,6 +13,9 @@ from sd_cluster.ranges import Ranges
 MOST_WRITTEN = 200_000
 """Equations beyond which arrays are not written out."""
 
+WHOLE_FROM = 5_000
+"""Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
+
 Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Name and elements of each position of an array variable."""
 
@@ -61,6 +64,36 @@ class WrittenOut:
     first: frozenset[str]
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What a model with large arrays is compiled from.
+
+    Attributes
+    ----------
+    pieces
+        Equations of the file, whole.
+    ranges
+        Their ranges.
+    sparse
+        Constant tables over two ranges that are SciPy matrices in compressed rows, by name.
+    """
+
+    pieces: tuple[Piece, ...]
+    ranges: Ranges
+    sparse: Mapping[str, Any]
+
+
+def kept_whole(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
+    """One equation a variable, with the ranges it runs over: what a model with large arrays shows."""
+    shapes = shapes_of(pieces, ranges)
+    found: dict[str, Equation] = {}
+    for piece in pieces:
+        equation = piece.equation
+        dimensions = tuple(name for name, _ in shapes.get(equation.name, ()))
+        found.setdefault(equation.name, replace(equation, ranges=dimensions))
+    return WrittenOut(tuple(found.values()), shapes, frozenset(found))
+
+
 def element_name(name: str, elements: Sequence[str]) -> str:
     """What one element of an array is called.
 
@@ -81,6 +114,12 @@ def shapes_of(pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Shape]:
     return {
         name: tuple(ranges.dimension(column) for column in zip(*rows, strict=True)) for name, rows in subscripts.items()
     }
+
+
+def equations_of(piece: Piece, ranges: Ranges, shapes: Mapping[str, Shape]) -> list[Equation]:
+    """The equations of one piece, element by element."""
+    writer = _Writer(piece, ranges, shapes)
+    return [writer.equation(order, elements) for order, elements in writer.places()]
 
 
 def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:

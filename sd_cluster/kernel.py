@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sd_cluster import cache, runtime
+from sd_cluster.arrays import Whole
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
 from sd_cluster.printing import MARCHES, SIGNATURES, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
+from sd_cluster.whole import WholePrinter
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Backend: TypeAlias = Literal["python", "numba"]
@@ -91,6 +93,8 @@ class Kernel:
     @cached_property
     def units(self) -> tuple[str, ...]:
         """Units of the output columns."""
+        if self.model.whole is not None:
+            return tuple(self.model.variable(name.partition("[")[0]).units for name in self.names)
         return tuple(self.model.variable(name).units for name in self.names)
 
     def _vector(self, replaced: Mapping[str, Table]) -> list[float]:
@@ -140,6 +144,56 @@ class Kernel:
         return [[0.0] * columns for _ in range(rows)] if self.backend == "python" else np.zeros((rows, columns))
 
 
+@dataclass(frozen=True, eq=False)
+class WholeKernel(Kernel):
+    """A kernel of a model whose arrays are kept whole: `p` and `y` are arrays whatever the backend."""
+
+    printer: WholePrinter | None = None
+
+    @cached_property
+    def _whole_vector(self) -> Floats:
+        assert self.printer is not None
+        found: Floats = self.printer.vector()
+        return found
+
+    def vector(self, values: Mapping[str, float], tables: Mapping[str, Table] | None = None) -> Any:
+        """A vector `p` with the given parameter values; a value for an array is that of all its elements."""
+        assert self.printer is not None
+        p = self._whole_vector.copy()
+        for name, value in values.items():
+            block = self.printer.blocks[name]
+            p[block.start : block.start + block.count] = value
+        return self._with_pipes(p)
+
+    def _with_pipes(self, p: Floats) -> Floats:
+        assert self.printer is not None
+        blocks = [block for name, block in self.printer.blocks.items() if name.endswith(" #pipe")]
+        if not blocks:
+            return p
+        slots = {key(name): slot for name, slot in self.slots.items()}
+        start, end, step = (p[slots[name]] for name in ("initial_time", "final_time", "time_step"))
+        room, count = math.ceil((end - start) / step) + 2, sum(block.count for block in blocks)
+        if room * count > MOST_HELD:
+            raise SimulationError(
+                f"{self.model.name}: a run of {room} steps with {count} pipes (DELAY FIXED and its like) would hold"
+                f" more than {MOST_HELD} numbers; take a longer step or a shorter horizon"
+            )
+        places, behind = len(p) + np.arange(count) * (room + 3.0), np.zeros((count, room + 3))
+        behind[:, 0], behind[:, 2] = room, 1.0
+        for block in blocks:
+            p[block.start : block.start + block.count] = places[: block.count]
+            places = places[block.count :]
+        return np.concatenate([p, behind.ravel()])
+
+    def array(self, count: int) -> Any:
+        """A vector of zeros."""
+        return np.zeros(count)
+
+    def matrix(self, rows: int) -> Any:
+        """Room for `rows` rows of outputs."""
+        return np.zeros((rows, len(self.names)))
+
+
 def compile_model(model: Model, backend: Backend = "python") -> Kernel:
     """Compile a model's equations; the kernel is kept while its model lives.
 
@@ -152,7 +206,7 @@ def compile_model(model: Model, backend: Backend = "python") -> Kernel:
     """
     kept: dict[str, Kernel] = model.__dict__.setdefault("_kernels", {})
     if backend not in kept:
-        kept[backend] = _compile(model, backend)
+        kept[backend] = _compile(model, backend) if model.whole is None else _compile_whole(model, backend)
     return kept[backend]
 
 
@@ -213,6 +267,54 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         switch_times=extra["switch_times"],
         trace=extra["trace"],
         trace_start=extra["trace_start"],
+    )
+
+
+def _compile_whole(model: Model, backend: Backend) -> Kernel:
+    assert isinstance(model.whole, Whole)
+    printer = WholePrinter(model, model.whole)
+    source = printer.source()
+    if backend == "numba":
+        helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
+        functions = cache.compiled(source + MARCHES, helpers, SIGNATURES)
+    else:
+        functions = {**runtime.called(), "uint64": int, "int64": np.int64}
+        exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
+
+    def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
+        row = np.zeros(len(printer.names))
+        functions["outputs"](t, tick, np.array(y), np.array(p), row)
+        for place in np.flatnonzero(~np.isfinite(row))[:1]:
+            yield printer.names[place]
+            yield math.nan
+
+    def trace_start(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
+        state, inputs = np.zeros(printer.n_stocks), np.array(p)
+        functions["constants"](inputs)
+        functions["initial"](t, tick, inputs, state)
+        yield from trace(t, tick, state, inputs)
+
+    return WholeKernel(
+        model=model,
+        structure=printer.structure,
+        backend=backend,
+        source=source,
+        names=printer.names,
+        stocks=printer.stocks,
+        slots=printer.slots,
+        half_step=printer.half_step,
+        time_step=printer.slots[printer.time_step],
+        constants=functions["constants"],
+        initial=functions["initial"],
+        rates=functions["rates"],
+        outputs=functions["outputs"],
+        hold=functions["hold"],
+        euler=functions["euler"],
+        rk4=functions["rk4"],
+        switch_times=lambda p, first, last: [],
+        trace=trace,
+        trace_start=trace_start,
+        printer=printer,
     )
 
 
@@ -320,7 +422,7 @@ def _told(kernel: Kernel, t: float, culprit: str, reason: str) -> SimulationErro
     at = f"{kernel.model.name}: at {kernel.model.horizon.unit or 'time'} {t:g}"
     if not culprit:
         return SimulationError(f"{at} the step is too long, its stocks leave all bounds; take a shorter one")
-    stock = _stock_behind(kernel, culprit)
+    stock = _stock_behind(kernel, culprit) if culprit in kernel.structure.equations else culprit
     through = "" if stock == culprit else f", on which stock '{stock}' depends" if stock else ""
     return SimulationError(f"{at} '{culprit}' {reason}{through}; check the parameters it reads")
 

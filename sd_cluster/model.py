@@ -164,6 +164,8 @@ def key(name: str) -> str:
     >>> key('"Shared  Knowledge_Base"')
     'shared_knowledge_base'
     """
+    if name.isalnum():
+        return name.casefold()
     return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()
 
 
@@ -191,6 +193,8 @@ class Model:
         Why a variable of the file cannot be computed, by name.
     origin
         What the file says, equation by equation; `write` needs it.
+    whole
+        For large arrays, their equations as `whole` prints them; `equations` then has one a variable.
     """
 
     name: str
@@ -202,6 +206,7 @@ class Model:
     arrays: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
     unsupported: Mapping[str, str] = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
+    whole: object = field(default=None, repr=False)
 
     @cached_property
     def _by_key(self) -> dict[str, Equation]:
@@ -211,6 +216,7 @@ class Model:
     def digest(self) -> str:
         """SHA-256 of the equations: the same for files that mean the same in the same order."""
         lines = [self.name, *(repr(equation) for equation in self.equations), repr(self.horizon)]
+        lines += [repr(piece) for piece in getattr(self.whole, "pieces", ())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def __getstate__(self) -> dict[str, object]:

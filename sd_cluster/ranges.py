@@ -40,12 +40,18 @@ class Ranges:
     def __init__(self, definitions: Iterable[RangeDefinition]) -> None:
         self._definitions = {key(item.name): item for item in definitions}
         self._elements: dict[str, tuple[str, ...]] = {}
-        for folded in self._definitions:
+        for folded in sorted(self._definitions, key=lambda name: bool(self._definitions[name].copied)):
             self._elements[folded] = self._members(folded, ())
-        self._names = {key(name): name for elements in self._elements.values() for name in elements}
-        self._places = {
-            folded: {key(name): place for place, name in enumerate(elements)}
-            for folded, elements in self._elements.items()
+        self._places: dict[str, dict[str, int]] = {}
+        known: dict[int, dict[str, int]] = {}
+        for folded, elements in self._elements.items():  # other names of one range share its elements
+            if id(elements) not in known:
+                known[id(elements)] = {key(name): place for place, name in enumerate(elements)}
+            self._places[folded] = known[id(elements)]
+        self._names = {
+            folded: self._elements[name][place]
+            for name, places in self._places.items()
+            for folded, place in places.items()
         }
         self.all = {folded: self._range(item) for folded, item in self._definitions.items()}
 
@@ -56,7 +62,7 @@ class Ranges:
         if item.copied:
             if key(item.copied) not in self._definitions:
                 raise ModelError(f"range '{item.name}' is another name of '{item.copied}', which is not defined")
-            return self._members(key(item.copied), (*above, folded))
+            return self._elements.get(key(item.copied)) or self._members(key(item.copied), (*above, folded))
         found: dict[str, str] = {}
         for member in item.members:
             inner = key(member)
@@ -154,6 +160,8 @@ class Ranges:
 
         The smallest range that holds all of them, one that is named among them before others.
         """
+        if len(set(subscripts)) == 1 and subscripts[0] in self:
+            return self.all[key(subscripts[0])].name, self._elements[key(subscripts[0])]
         wanted: dict[str, str] = {}
         for subscript in subscripts:
             for element in self.elements(subscript):

@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
+from typing import Any
 
 from sd_cluster import library
-from sd_cluster.arrays import Piece, parts_of, written_out
+from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, kept_whole, parts_of, written_out
 from sd_cluster.errors import ModelError, ReadingError, near
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.external import Outside
@@ -34,6 +35,7 @@ def load(
     check_units: bool = True,
     sizes: Mapping[str, int] | None = None,
     data: str | Path | Sequence[str | Path] = (),
+    tables: Mapping[str, Any] | None = None,
 ) -> Model:
     """Read a model file, or a shipped model by name.
 
@@ -51,6 +53,9 @@ def load(
         Ranges to make longer or shorter, with their numbers of elements.
     data
         Tables (csv, or parted by tabs) for data variables without an equation: one column a variable, or one row.
+    tables
+        Constants over two ranges as SciPy sparse matrices, by name: sums over their second range visit only what
+        they hold.
 
     Returns
     -------
@@ -76,8 +81,11 @@ def load(
     lowering = Lowering(path.name, source, ranges, outside, KNOWN)
     lowering.run()
     pieces, unsupported = _readable(path, lowering)
+    sparse = _sparse(path, tables or {}, pieces, ranges)
+    size = sum(ranges.count(piece.subscripts) for piece in pieces)
     try:
-        found = written_out(pieces, ranges)
+        large = size > WHOLE_FROM or bool(sparse)
+        found = (kept_whole if large else written_out)(pieces, ranges)
     except ModelError as error:
         raise ReadingError(f"{path.name}, variable {error}") from None
     horizon = _horizon(path, found.equations)
@@ -91,11 +99,36 @@ def load(
         arrays={name: shape for name, shape in found.shapes.items() if " #" not in name},
         unsupported=unsupported,
         origin=source,
+        whole=Whole(_with_controls(pieces, horizon), ranges, sparse) if large else None,
     )
+    if model.whole is not None:
+        return replace(model, notes=(*model.notes, *check_model_units(model))) if check_units else model
     check_circles(model)
     if not check_units:
         return model
     return replace(model, notes=(*model.notes, *check_model_units(model, found.first)))
+
+
+def _with_controls(pieces: Sequence[Piece], horizon: Horizon) -> tuple[Piece, ...]:
+    """Pieces in which control variables are numbers."""
+    return tuple(replace(piece, equation=_as_parameter(piece.equation, horizon)) for piece in pieces)
+
+
+def _sparse(path: Path, tables: Mapping[str, Any], pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Any]:
+    """Sparse tables by the modeller's names, in compressed rows, checked against the ranges."""
+    found: dict[str, Any] = {}
+    known = {key(piece.equation.name): piece for piece in pieces if isinstance(piece.equation, Parameter)}
+    for name, table in tables.items():
+        piece = known.get(key(name))
+        if piece is None or len(piece.subscripts) != 2:
+            raise ReadingError(f"{path.name} has no constant '{name}' over two ranges to give a table")
+        if not hasattr(table, "tocsr"):
+            raise ReadingError(f"the table for '{name}' is a {type(table).__name__}; give a SciPy sparse matrix")
+        sizes = tuple(len(ranges.elements(subscript)) for subscript in piece.subscripts)
+        if tuple(table.shape) != sizes:
+            raise ReadingError(f"the table for '{name}' has {table.shape} entries, its ranges have {sizes}")
+        found[piece.equation.name] = table.tocsr()
+    return found
 
 
 def _resized(source: Source, sizes: Mapping[str, int], path: Path) -> Source:

@@ -184,6 +184,12 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     shape = (frozenset((name, item.kind) for name, item in series.items()), frozenset(stocks))
     if not series and not stocks:
         return Inputs(model, values, {})
+    if model.whole is not None:
+        name = next(iter([*series, *stocks]))
+        raise ScenarioError(
+            f"scenario '{scenario.name}' sets '{name}'; where arrays are kept whole only parameters can be set,"
+            " to numbers"
+        )
     variants: dict[object, Model] = model.__dict__.setdefault("_variants", {})
     if shape not in variants:
         variants[shape] = _variant(model, series, stocks)

@@ -143,6 +143,8 @@ class Simulation:
         self._start()
 
     def _choose_backend(self) -> Backend:
+        if self.model.whole is not None:
+            return "numba"
         if isinstance(self.solver, Adaptive):
             return "python"
         steps = (self.horizon.end - self.horizon.start) / self.horizon.step
@@ -359,6 +361,10 @@ class Simulation:
         """
         assert isinstance(self.solver, Adaptive)
         state, saved = list(self._y), len(self._times)
+        if self.model.whole is not None and self.solver.method in {"LSODA", "Radau", "BDF"}:
+            self._asides = [f"DOP853 took the place of {self.solver.method}, whose matrices would be too large"]
+            self._stretch(here, stop, "DOP853")
+            return
         try:
             self._stretch(here, stop, self.solver.method)
         except SimulationError:

@@ -106,6 +106,11 @@ def structure(model: Model) -> Structure:
     ModelError
         If equations go in a circle; the text shows the circle.
     """
+    if model.whole is not None:
+        raise ModelError(
+            f"{model.name}: its arrays are so large that they are kept whole, which single runs take; sweeps,"
+            " derivatives and SymPy need fewer elements: load it with sizes={...}"
+        )
     equations = {equation.name: equation for equation in model.equations}
     constant, moving = _running_order(model.name, equations)
     initial = _initial_order(model.name, equations, set(constant))

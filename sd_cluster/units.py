@@ -36,7 +36,7 @@ _SAME = {
 }
 _UNMEASURED = {
     "allocate_available", "allocate_by_priority", "exponential_between", "inverted", "noise", "normal", "normal_share",
-    "pick", "ranked", "sorted_order",
+    "pick", "prod", "ranked", "reorder", "vector_elm_map", "vector_select", "sorted_order",
 }  # fmt: skip
 _LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer"}
 _PLAIN_ARGUMENT = {
@@ -310,6 +310,10 @@ class _Measure:
                 self.plain(arguments[1], "the base of log")
                 return {}
             case "pi":
+                return {}
+            case "sum" | "vmin" | "vmax" | "mean":
+                return self.of(arguments[0])
+            case "position":
                 return {}
             case name if name in _UNMEASURED:
                 return None
