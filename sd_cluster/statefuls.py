@@ -5,15 +5,26 @@ Each is made of stocks, held values and built-in functions of the one equation l
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
+from sd_cluster.delays import (
+    Trees,
+    chained,
+    fixed,
+    material,
+    minus,
+    of_order,
+    over,
+    plus,
+    straightline,
+    times,
+    xmile_delay,
+    xmile_order,
+)
 from sd_cluster.errors import UnsupportedError
 from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
-from sd_cluster.grammar import Dialect, Points, Reference, Tree
+from sd_cluster.grammar import Dialect, Points, Reference
 from sd_cluster.lowering import SEED, Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
-
-Trees: TypeAlias = tuple[Tree, ...]
 
 _VENSIM = {
     "smoothi": "smooth",
@@ -59,183 +70,6 @@ def canonical(folded: str, dialect: Dialect) -> str:
     return (_XMILE if dialect == "xmile" else _VENSIM).get(folded, folded)
 
 
-def _times(*parts: Expression) -> Expression:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = Operation("*", (whole, part))
-    return whole
-
-
-def _over(above: Expression, below: Expression) -> Expression:
-    return Operation("/", (above, below))
-
-
-def _plus(first: Expression, second: Expression) -> Expression:
-    return Operation("+", (first, second))
-
-
-def _minus(first: Expression, second: Expression) -> Expression:
-    return Operation("-", (first, second))
-
-
-def _smooth(section: Section, order: int, target: Expression, time: Expression, initial: Expression) -> Expression:
-    """Exponential smooth: a chain of `order` stocks, each nearing the one before it."""
-    stage_time = _stage_time(section, time, order)
-    for stage in range(1, order + 1):
-        name = section.hidden_name(f"smooth stage {stage}")
-        rate = _over(_minus(target, section.inner(name)), stage_time)
-        target = section.define(Stock(name=name, hidden=True, rate=rate, initial=initial))
-    return target
-
-
-def _delay(section: Section, order: int, inflow: Expression, time: Expression, initial: Expression) -> Expression:
-    """Material delay: what flows in leaves through `order` stocks, each with its share of the delay time."""
-    stage_time = _stage_time(section, time, order)
-    for stage in range(1, order + 1):
-        name = section.hidden_name(f"delay stage {stage}")
-        outflow = _over(section.inner(name), stage_time)
-        rate, start = _minus(inflow, outflow), _times(initial, stage_time)
-        section.define(Stock(name=name, hidden=True, rate=rate, initial=start))
-        out = section.hidden_name(f"delay outflow {stage}")
-        inflow = section.define(Auxiliary(name=out, hidden=True, expression=outflow))
-    return inflow
-
-
-def _stage_time(section: Section, whole: Expression, order: int) -> Expression:
-    if order == 1:
-        return section.auxiliary("stage time", whole)
-    return section.auxiliary("stage time", _over(whole, Number(float(order))))
-
-
-def _order(section: Section, tree: Tree) -> int:
-    order = section.constant(tree)
-    if order is None:
-        raise UnsupportedError("the order of a delay varies; it should be a number or a constant")
-    if order < 1 or order > 1000:
-        section.fail(f"the order of a delay is {order:g}; it should be a whole number of at least 1")
-    return int(order)
-
-
-def _reduced(section: Section, order: int, time: Tree) -> int:
-    """The order that fits the model's own step: Vensim takes as many stages as there are steps in the delay time."""
-    delay, step = section.constant(time), section.lowering.main.constant(Reference("TIME STEP"))
-    if delay is None or step is None or not step > 0.0 or order * step <= delay:
-        return order
-    fitting = max(int(delay / step + 1e-9), 1)
-    if fitting < order:
-        section.lowering.notes.append(
-            f"'{section.owner.split(' #')[0]}': a delay of order {order} does not fit into {delay:g} with steps of"
-            f" {step:g}; it has order {fitting}, as in Vensim"
-        )
-    return min(order, fitting)
-
-
-def _chained(kind: str, order: int) -> Callable[[Section, Trees], Expression]:
-    """SMOOTH, SMOOTH3, DELAY1, DELAY3, with or without an initial value."""
-
-    def lowered(section: Section, trees: Trees) -> Expression:
-        name = f"{kind}{order if order > 1 or kind == 'delay' else ''}"
-        trees = section.counted(name, trees, (2, 3))
-        stages = order if kind == "smooth" else _reduced(section, order, trees[1])
-        inflow, time = section.lower(trees[0]), section.lower(trees[1])
-        initial = section.lower(trees[2]) if len(trees) == 3 else inflow
-        return (_smooth if kind == "smooth" else _delay)(section, stages, inflow, time, initial)
-
-    return lowered
-
-
-def _of_order(kind: str) -> Callable[[Section, Trees], Expression]:
-    """Vensim's SMOOTH N and DELAY N: input, time, initial value, order."""
-
-    def lowered(section: Section, trees: Trees) -> Expression:
-        trees = section.counted(f"{kind} n", trees, (4,))
-        return _nth(section, kind, trees[0], trees[1], trees[2], trees[3])
-
-    return lowered
-
-
-def _xmile_order(kind: str) -> Callable[[Section, Trees], Expression]:
-    """XMILE's SMTHN and DELAYN: input, time, order and perhaps an initial value."""
-
-    def lowered(section: Section, trees: Trees) -> Expression:
-        trees = section.counted("smthn" if kind == "smooth" else "delayn", trees, (3, 4))
-        return _nth(section, kind, trees[0], trees[1], trees[3] if len(trees) == 4 else trees[0], trees[2])
-
-    return lowered
-
-
-def _nth(section: Section, kind: str, first: Tree, time: Tree, initial: Tree, order: Tree) -> Expression:
-    stages = _order(section, order)
-    inflow, start, whole = section.lower(first), section.lower(initial), section.lower(time)
-    if kind == "smooth":
-        return _smooth(section, stages, inflow, whole, start)
-    stages = _reduced(section, stages, time)
-    if section.constant(time) is not None:
-        return _delay(section, stages, inflow, whole, start)
-    return _remembering_delay(section, stages, inflow, whole, start)
-
-
-def _remembering_delay(
-    section: Section, order: int, inflow: Expression, time: Expression, initial: Expression
-) -> Expression:
-    """DELAY N with a delay time that varies: what is under way keeps the delay time with which it came in.
-
-    Each step hands the delay times on from stage to stage, so that a change reaches them one after the other.
-    """
-    whole = section.auxiliary("delay time", time)
-    times: list[Expression] = [whole]
-    for stage in range(1, order + 1):
-        name = section.hidden_name(f"delay time {stage} before")
-        times.append(section.define(Held(name=name, hidden=True, following=times[-1], initial=whole)))
-    stages = Number(float(order))
-    contents: list[Name] = []
-    for stage in range(order):
-        name = section.hidden_name(f"delay stage {stage + 1}")
-        rate = _times(_minus(inflow, _over(section.inner(name), times[stage])), stages)
-        # the input of the first stage is a flow, that of the others what left the stage before, seen per stage
-        section.define(Stock(name=name, hidden=True, rate=rate, initial=_times(initial, whole)))
-        contents.append(section.inner(name))
-        inflow = _over(contents[-1], times[stage])
-    return section.auxiliary("delay outflow", _over(contents[-1], times[1]))
-
-
-def _fixed(section: Section, trees: Trees) -> Expression:
-    inflow, delay, initial = section.arguments("delay fixed", trees, (3,))
-    return _pipe(section, "fixed", inflow, delay, initial)
-
-
-def _xmile_delay(section: Section, trees: Trees) -> Expression:
-    trees = section.counted("delay", trees, (2, 3))
-    inflow, delay = section.lower(trees[0]), section.lower(trees[1])
-    return _pipe(section, "fixed", inflow, delay, section.lower(trees[2]) if len(trees) == 3 else inflow)
-
-
-def _pipe(
-    section: Section,
-    mode: str,
-    inflow: Expression,
-    delay: Expression,
-    initial: Expression,
-    missing: Expression | None = None,
-) -> Name:
-    name = section.hidden_name(f"pipe {mode}")
-    held = Held(name=name, hidden=True, following=inflow, initial=initial, mode=mode, delay=delay, missing=missing)
-    return section.define(held)
-
-
-def _material(section: Section, trees: Trees) -> Expression:
-    inflow, delay, initial, missing = section.arguments("delay material", trees, (4,))
-    return _pipe(section, "material", inflow, delay, initial, missing)
-
-
-def _straightline(section: Section, trees: Trees) -> Expression:
-    """DEPRECIATE STRAIGHTLINE: the stream of each step leaves in equal shares over a time, the first at once."""
-    stream, time, _, _ = section.arguments("depreciate straightline", trees, (4,))
-    stream, time = section.auxiliary("stream", stream), section.auxiliary("time", time)
-    now = _over(_times(stream, Name("TIME STEP")), time)
-    return _plus(_pipe(section, "line", stream, time, Number(0.0)), now)
-
-
 def _sampled(section: Section, trees: Trees) -> Expression:
     """SAMPLE IF TRUE: the input where the condition holds, else what it was; it may read itself in its condition."""
     condition, value, initial = section.arguments("sample if true", trees, (3,))
@@ -262,7 +96,7 @@ def _previous(section: Section, trees: Trees) -> Expression:
 
 def _averaged(section: Section, value: Expression, time: Expression, initial: Expression) -> Name:
     name = section.hidden_name("average")
-    rate = _over(_minus(value, section.inner(name)), time)
+    rate = over(minus(value, section.inner(name)), time)
     return section.define(Stock(name=name, hidden=True, rate=rate, initial=initial))
 
 
@@ -271,8 +105,8 @@ def _trend(section: Section, trees: Trees) -> Expression:
     trees = section.counted("trend", trees, (2, 3))
     value, time = section.auxiliary("input", section.lower(trees[0])), section.lower(trees[1])
     trend = section.lower(trees[2]) if len(trees) == 3 else Number(0.0)
-    average = _averaged(section, value, time, _over(value, _plus(Number(1.0), _times(trend, time))))
-    return Call("zidz", (_minus(value, average), _times(time, Call("abs", (average,)))))
+    average = _averaged(section, value, time, over(value, plus(Number(1.0), times(trend, time))))
+    return Call("zidz", (minus(value, average), times(time, Call("abs", (average,)))))
 
 
 def _forecast(section: Section, trees: Trees) -> Expression:
@@ -281,9 +115,9 @@ def _forecast(section: Section, trees: Trees) -> Expression:
     value, time = section.auxiliary("input", section.lower(trees[0])), section.lower(trees[1])
     ahead = section.lower(trees[2])
     trend = section.lower(trees[3]) if len(trees) == 4 else Number(0.0)
-    average = _averaged(section, value, time, _over(value, _plus(Number(1.0), trend)))
-    change = Call("zidz", (_minus(value, average), _times(time, average)))
-    return _times(value, _plus(Number(1.0), _times(change, ahead)))
+    average = _averaged(section, value, time, over(value, plus(Number(1.0), trend)))
+    change = Call("zidz", (minus(value, average), times(time, average)))
+    return times(value, plus(Number(1.0), times(change, ahead)))
 
 
 def _npv(section: Section, trees: Trees) -> Expression:
@@ -291,11 +125,11 @@ def _npv(section: Section, trees: Trees) -> Expression:
     stream, rate, initial, factor = section.arguments("npv", trees, (4,))
     step, name = Name("TIME STEP"), section.hidden_name("discount")
     stream, rate = section.auxiliary("stream", stream), section.auxiliary("rate", rate)
-    falling = _over(Operation("neg", (_times(section.inner(name), rate),)), _plus(Number(1.0), _times(rate, step)))
+    falling = over(Operation("neg", (times(section.inner(name), rate),)), plus(Number(1.0), times(rate, step)))
     discount = section.define(Stock(name=name, hidden=True, rate=falling, initial=Number(1.0)))
     total = section.hidden_name("discounted sum")
-    so_far = section.define(Stock(name=total, hidden=True, rate=_times(stream, discount), initial=initial))
-    return _times(_plus(so_far, _times(stream, step, discount)), factor)
+    so_far = section.define(Stock(name=total, hidden=True, rate=times(stream, discount), initial=initial))
+    return times(plus(so_far, times(stream, step, discount)), factor)
 
 
 def _noise(section: Section) -> Expression:
@@ -309,18 +143,18 @@ def _uniform(section: Section, trees: Trees) -> Expression:
     if not trees:
         return _noise(section)
     low, high = section.lower(trees[0]), section.lower(trees[1])
-    return _plus(low, _times(_minus(high, low), _noise(section)))
+    return plus(low, times(minus(high, low), _noise(section)))
 
 
 def _normal(section: Section, trees: Trees) -> Expression:
     low, high, mean, deviation, *_ = section.arguments("random normal", trees, (4, 5))
     share = Call("normal_share", (low, high, mean, deviation, _noise(section)))
-    return _plus(mean, _times(deviation, Call("normal", (share,))))
+    return plus(mean, times(deviation, Call("normal", (share,))))
 
 
 def _xmile_normal(section: Section, trees: Trees) -> Expression:
     mean, deviation, *_ = section.arguments("normal", trees, (2, 3))
-    return _plus(mean, _times(deviation, Call("normal", (_noise(section),))))
+    return plus(mean, times(deviation, Call("normal", (_noise(section),))))
 
 
 def _exponential(section: Section, trees: Trees) -> Expression:
@@ -446,12 +280,12 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "active_initial": _active_initial,
     "allocate_available": _plain("allocate_available", 3),
     "allocate_by_priority": _plain("allocate_by_priority", 5),
-    "delay1": _chained("delay", 1),
-    "delay3": _chained("delay", 3),
-    "delay_fixed": _fixed,
-    "delay_material": _material,
-    "delay_n": _of_order("delay"),
-    "depreciate_straightline": _straightline,
+    "delay1": chained("delay", 1),
+    "delay3": chained("delay", 3),
+    "delay_fixed": fixed,
+    "delay_material": material,
+    "delay_n": of_order("delay"),
+    "depreciate_straightline": straightline,
     "elmcount": _elmcount,
     "forecast": _forecast,
     "game": _game,
@@ -477,9 +311,9 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "ranked": _plain("ranked", 2),
     "reorder": _plain("reorder", 2),
     "sample_if_true": _sampled,
-    "smooth": _chained("smooth", 1),
-    "smooth3": _chained("smooth", 3),
-    "smooth_n": _of_order("smooth"),
+    "smooth": chained("smooth", 1),
+    "smooth3": chained("smooth", 3),
+    "smooth_n": of_order("smooth"),
     "sorted_order": _plain("sorted_order", 2),
     "sum": _reduction("sum"),
     "trend": _trend,
@@ -488,15 +322,15 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "vmax": _reduction("vmax"),
     "vmin": _reduction("vmin"),
     "with_lookup": _with_lookup,
-    "xmile_delay": _xmile_delay,
-    "xmile_delay_n": _xmile_order("delay"),
+    "xmile_delay": xmile_delay,
+    "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
     "xmile_min": _extreme("min"),
     "xmile_normal": _xmile_normal,
     "xmile_pulse_of": _xmile_pulse,
     "xmile_random": _uniform,
     "xmile_safediv": _safediv,
-    "xmile_smooth_n": _xmile_order("smooth"),
+    "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""
 
