@@ -1,7 +1,7 @@
 """Equations of arrays: kept whole as the file has them, and written out element by element."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -15,6 +15,9 @@ MOST_WRITTEN = 200_000
 
 WHOLE_FROM = 5_000
 """Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
+
+MOST_WHOLE = 10_000_000
+"""Numbers beyond which a model is not taken even whole, without those of sparse tables."""
 
 Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Name and elements of each position of an array variable."""
@@ -83,12 +86,24 @@ class Whole:
     sparse: Mapping[str, Any]
 
 
-def kept_whole(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
-    """One equation a variable, with the ranges it runs over: what a model with large arrays shows."""
+def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] = ()) -> WrittenOut:
+    """One equation a variable, with the ranges it runs over: what a model with large arrays shows.
+
+    Raises
+    ------
+    ModelError
+        If its variables have too many numbers, without those of sparse tables; the text names a variable.
+    """
     shapes = shapes_of(pieces, ranges)
     found: dict[str, Equation] = {}
+    size = 0
     for piece in pieces:
         equation = piece.equation
+        size += 0 if equation.name in sparse else ranges.count(piece.subscripts)
+        if size > MOST_WHOLE:
+            raise ModelError(
+                f"'{equation.name}' would bring the model beyond {MOST_WHOLE} numbers; take fewer elements"
+            )
         dimensions = tuple(name for name, _ in shapes.get(equation.name, ()))
         found.setdefault(equation.name, replace(equation, ranges=dimensions))
     return WrittenOut(tuple(found.values()), shapes, frozenset(found))

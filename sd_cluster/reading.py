@@ -85,7 +85,7 @@ def load(
     size = sum(ranges.count(piece.subscripts) for piece in pieces)
     try:
         large = size > WHOLE_FROM or bool(sparse)
-        found = (kept_whole if large else written_out)(pieces, ranges)
+        found = kept_whole(pieces, ranges, sparse) if large else written_out(pieces, ranges)
     except ModelError as error:
         raise ReadingError(f"{path.name}, variable {error}") from None
     horizon = _horizon(path, found.equations)

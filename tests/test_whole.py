@@ -158,3 +158,8 @@ def test_a_blow_up_names_the_element(tmp_path, always_whole):
     model = load(tmp_path, "x[D] = INTEG(x[D]*x[D]*g[D], 1) \n g[D] = 0, 50, 0", {"D": "A1, A2, A3"})
     with pytest.raises(sd.SimulationError, match=r"'x\[A2\]'|too long"):
         sd.simulate(model, solver=sd.Euler())
+
+
+def test_numbers_beyond_all_bounds(tmp_path):
+    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 10000000 numbers; take fewer elements"):
+        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A5000)", "E": "(B1-B5000)"})
