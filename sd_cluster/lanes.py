@@ -180,7 +180,7 @@ class LanePrinter(Printer):
         body += after
         loads = [f"{local} = {source}" for local, source in self.loads.items() if source.endswith("+ l]")]
         scalars = [f"{local} = {source}" for local, source in self.loads.items() if not source.endswith("+ l]")]
-        loop = [f"for l in range({WIDTH}):", *(f"    {line}" for line in [*loads, *body])]
+        loop = [f"for l in range({WIDTH}):", *(f"    {line}" for line in [*loads, *body])] if body else []
         return self._function(head, [*scalars, *before, *loop])
 
     def _defined(self, name: str) -> str:

@@ -84,6 +84,9 @@ def pysd_run(path: Path) -> pd.DataFrame:
         warnings.simplefilter("ignore")
         import pysd
 
+        for beside in path.parent.iterdir():
+            if beside.is_file() and beside.suffix not in {".mdl", ".xmile"}:
+                shutil.copy(beside, folder)
         copy = shutil.copy(path, folder)
         read = pysd.read_vensim if path.suffix == ".mdl" else pysd.read_xmile
         return read(str(copy)).run()

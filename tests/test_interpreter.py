@@ -246,3 +246,10 @@ def test_random_models_do_move():
 
     look()
     assert sum(moved) >= 3
+
+
+def test_a_sweep_of_a_model_without_stocks():
+    """The loop over lanes had no line in it."""
+    model = tiny("a = 2 ~ dmnl \n b = a*3+Time/year ~ dmnl \n year = 1 ~ Year")
+    swept = sd.sweep(model, sd.Draws(("a",), np.array([[1.0], [2.0]])), outputs=["b"], solver=sd.Euler())
+    assert swept["b"][:, 0].tolist() == [3.0, 6.0]
