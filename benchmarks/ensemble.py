@@ -78,7 +78,7 @@ def kernels() -> None:
             ratio = np.median(seconds[:, own] / seconds[:, c])
             speed, bound = RUNS / np.median(seconds[:, own]), RUNS / np.median(seconds[:, c])
             print(f"{label:24}{speed:10,.0f}{bound:10,.0f}{ratio:10.2f}")
-    seconds = in_turn([lambda: sd.sweep(model, draws, threads=1), lambda: sd.sweep(model, draws, threads=2)], 5)
+    seconds = in_turn([lambda: sd.sweep(model, draws, threads=1), lambda: sd.sweep(model, draws, threads=2)], 11)
     one, two = np.median(seconds, axis=0)
     print(f"\n{SOBOL_RUNS:,} runs x {len(model.stocks)} stocks x 61 years, step chosen for an error of 1e-5")
     print(
@@ -108,7 +108,7 @@ def sobol() -> None:
     first, later, chosen, fixed = np.median(seconds, axis=0)
     print(f"\nSobol analysis, {SOBOL_RUNS:,} runs, sampling to intervals (medians of {PROCESSES} fresh processes):")
     print(f"{'':50}{'seconds':>9}{'/ step 1/16':>13}{'/ step chosen':>15}")
-    for label, column, own in (("first call, which loads numba and the kernel", 0, first), ("later calls", 1, later)):
+    for label, column, own in (("first call, which loads the kernel", 0, first), ("later calls", 1, later)):
         ratios = [np.median(seconds[:, column] / seconds[:, bare]) for bare in (3, 2)]
         print(f"{label:50}{own:9.2f}{ratios[0]:13.2f}{ratios[1]:15.2f}")
     print(f"{'the bare sweep, steps of 1/16':50}{fixed:9.2f}")

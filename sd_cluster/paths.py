@@ -74,7 +74,8 @@ def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float, th
         fine, failed = side_by_side(batch, pilot, finer, threads)
         for draw in np.flatnonzero((failed >= 0) & pilot_ok)[:TRIED]:
             pilot_ok[draw] = _can_be_solved(batch, pilot[draw])
-        error = _difference(coarse[:, :, pilot_ok], fine[:, :, pilot_ok])
+        both = (coarse, fine) if pilot_ok.all() else (coarse[:, :, pilot_ok], fine[:, :, pilot_ok])
+        error = _difference(*both)
         if error <= rtol:
             said = f"RungeKutta4 with steps of at most {step:g}: halving them moves nothing by more than {error:.1e}"
             return Path(grid, times, (f"{said} of its largest value, on {len(pilot)} of {len(draws)} runs",), error)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
+from twins import TRUTH, firms_at, park, true_series
 
 import calibration as cal
 import sd_cluster as sd
 from calibration.dataset import dataset_from
-from tests.twins import TRUTH, firms_at, park, true_series
 
 FREE = ("growth rate", "land", "initial firms")
 PRIORS = {

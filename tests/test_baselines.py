@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_close
 
 from calibration.baselines import (
     Naive,
@@ -14,7 +15,6 @@ from calibration.baselines import (
     typical_region,
 )
 from sd_cluster.errors import DataError
-from tests.support import assert_close
 
 YEARS = np.arange(2000.0, 2020.0)
 AHEAD = np.arange(2020.0, 2026.0)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from forecasting import VALUES, objective_of, park_likelihood
 from scipy import stats
+from support import assert_close
 
 from calibration.checks import bumpiness, check_predictions, last_figure, mean_growth, peak_year, persistence
 from calibration.noise import AutoRegressive
-from tests.forecasting import VALUES, objective_of, park_likelihood
-from tests.support import assert_close
 
 YEARS = np.arange(2000.0, 2026.0)
 

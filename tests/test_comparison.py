@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from forecasting import PRIORS, Found, fitted, objective_of, park_likelihood
+from support import assert_close
 
 import calibration as cal
 from calibration.comparison import compare, count_unknowns, log_densities
 from calibration.noise import LogNormal
 from sd_cluster.errors import FitError
-from tests.forecasting import PRIORS, Found, fitted, objective_of, park_likelihood
-from tests.support import assert_close
 
 YEARS = np.arange(2000.0, 2020.0)
 WIDE = {name: cal.LogUniform(1e-3 * prior.median, 1e3 * prior.median) for name, prior in PRIORS.items()}

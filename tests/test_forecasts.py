@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from forecasting import VALUES, figures, firms_at, fitted, objective_of, park_likelihood
 from scipy import special
+from support import assert_close
 
 import calibration as cal
 from calibration.forecasts import forecast_from, laplace_places, places_from, predict
 from calibration.noise import AutoRegressive, LogNormal
 from sd_cluster.errors import FitError
-from tests.forecasting import VALUES, figures, firms_at, fitted, objective_of, park_likelihood
-from tests.support import assert_close
 
 YEARS = np.arange(2000.0, 2016.0)
 AHEAD = np.array([2016.0, 2020.0, 2030.0])

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_close, feature, tiny
+from twins import GAUGES, TRUTH, park, table, true_series, write_rows, write_twin
 
 import sd_cluster as sd
 from calibration.dataset import dataset_from, read_dataset
@@ -15,8 +17,6 @@ from calibration.noise import AutoRegressive, NegativeBinomial, NormalNoise, Poi
 from calibration.patterns import Bound, GrowthRate, Peak
 from calibration.steps import Steps
 from sd_cluster.errors import DataError, FitError, ModelError, SimulationError
-from tests.support import assert_close, feature, tiny
-from tests.twins import GAUGES, TRUTH, park, table, true_series, write_rows, write_twin
 
 FREE = ("growth rate", "land", "initial firms", "occupancy")
 STANDING = np.array([TRUTH[name] for name in FREE])

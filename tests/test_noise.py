@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import optimize, stats
+from support import assert_close
 
 from calibration.noise import (
     NOISES,
@@ -15,7 +16,6 @@ from calibration.noise import (
     noise_from,
 )
 from sd_cluster.errors import DataError, FitError, SimulationError
-from tests.support import assert_close
 
 YEARS = np.array([2000.0, 2002.0, 2003.0, 2007.0, 2009.0, 2010.0])
 OBSERVED = np.array([12.0, 15.0, 31.0, 44.0, 90.0, 102.0])

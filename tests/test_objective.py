@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_close, tiny
+from twins import GAUGES, park, table, write_twin
 
 import sd_cluster as sd
 from calibration.dataset import read_dataset
@@ -15,8 +17,6 @@ from calibration.objective import FARTHEST, Objective
 from calibration.patterns import Bound
 from calibration.priors import Beta, LogitNormal, LogNormal, LogUniform, Normal, Uniform
 from sd_cluster.errors import FitError, SimulationError
-from tests.support import assert_close, tiny
-from tests.twins import GAUGES, park, table, write_twin
 
 FREE = ("growth rate", "land", "initial firms", "occupancy")
 PRIORS = {

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_close, feature, tiny
 
 import sd_cluster as sd
 from calibration.prior_library import PRIORS
@@ -25,7 +26,6 @@ from calibration.priors import (
 from sd_cluster.errors import FitError
 from sd_cluster.marginals import LogRange
 from sd_cluster.model import CONTROLS
-from tests.support import assert_close, feature, tiny
 
 Q95 = stats.norm.ppf(0.95)
 PAIRS = [

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
+from forecasting import VALUES, park_likelihood
+from support import assert_close
 
 from calibration.noise import AutoRegressive, LogNormal, NegativeBinomial, NormalNoise, Poisson, StudentT
 from calibration.residuals import autocorrelations, check_residuals, summary
 from calibration.standardising import residual_checks, standardised
 from sd_cluster.errors import FitError
-from tests.forecasting import VALUES, park_likelihood
-from tests.support import assert_close
 
 YEARS = np.arange(1980.0, 2008.0)
 

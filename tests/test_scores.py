@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from support import assert_close
 
 from calibration.scores import coverage, crps, inside_shares, log_scores, mape, mase, ranks, rmse
-from tests.support import assert_close
 
 
 def test_crps_of_a_normal_forecast_is_the_closed_form():

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from forecasting import FREE, PRIORS, VALUES, Found, figures, firms_at, fitted, objective_of, park_likelihood
 from scipy import stats
+from support import assert_close
 
 import calibration as cal
 from calibration.baselines import naive_forecasts
@@ -18,8 +20,6 @@ from calibration.transfer import transfer_factors, transfer_values
 from calibration.validation import hold_out, validate
 from calibration.validation_words import overall, series_sentences
 from sd_cluster.errors import FitError
-from tests.forecasting import FREE, PRIORS, VALUES, Found, figures, firms_at, fitted, objective_of, park_likelihood
-from tests.support import assert_close
 
 YEARS = np.arange(2000.0, 2026.0)
 LAST = 2014.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from forecasting import VALUES, Found, objective_of, park_likelihood
 
 from calibration.checks import check_predictions
 from calibration.standardising import residual_checks
@@ -15,7 +16,6 @@ from calibration.validation_figures import (
 )
 from sd_cluster.errors import FitError
 from sd_cluster.look import save
-from tests.forecasting import VALUES, Found, objective_of, park_likelihood
 
 YEARS = np.arange(2000.0, 2026.0)
 
