@@ -3,9 +3,9 @@
 Fits the shipped model to the Hsinchu Science Park (firms, employees, revenue) with eight free parameters and three
 noise scales from many starts. Two ways to a gradient are compared on the same places, in turn: ours (forward
 sensitivities), and forward differences of the same compiled kernel; then whole searches: ours, and SciPy's BFGS with
-forward differences on the same kernel, from the same starts. PySD runs the same model by Euler's steps; its gradient
-by differences is extrapolated from a few runs. Run `python benchmarks/calibration.py`; with `--posterior` also the
-time of four chains of a thousand draws.
+forward differences on the same kernel, from the same starts. PySD runs the same model by Euler's method, at the
+model's own step and at the fit's; its gradient by differences is extrapolated from a few runs. Run `python
+benchmarks/calibration.py`; with `--posterior` also the time of four chains of a thousand draws.
 """
 
 import sys
@@ -126,17 +126,25 @@ def pysd_gradient(misfit: cal.Misfit, ours: float) -> None:
         model = pysd.read_vensim(str(path))
         horizon = misfit.likelihoods[0].horizon
         outputs = ["member_firms", "talent_pool", "revenue"]
-        times = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            model.run(params={"entry_potential": 60.0}, initial_condition=(horizon.start, {}), final_time=horizon.end,
-                      time_step=horizon.step, return_columns=outputs,
-                      return_timestamps=np.arange(horizon.start, horizon.end + 1))  # fmt: skip
-            times.append(time.perf_counter() - begin)
-    one = float(np.median(times))
-    gradient = one * (1 + len(misfit.likelihoods[0].free))
-    print(f"\nPySD: a run {one:.2f} s, a gradient by forward differences {gradient:.1f} s (extrapolated from 3 runs),")
-    print(f"{1e3 * gradient / ours:,.0f} times as long as ours")
+        own_step = float(model["time_step"])
+        seconds = in_turn(
+            [
+                lambda step=step: model.run(
+                    params={"entry_potential": 60.0}, initial_condition=(horizon.start, {}), final_time=horizon.end,
+                    time_step=step, return_columns=outputs,
+                    return_timestamps=np.arange(horizon.start, horizon.end + 1),
+                )
+                for step in (own_step, horizon.step)
+            ],
+            5,
+        )  # fmt: skip
+    print("\nPySD, a gradient by forward differences (extrapolated from 5 runs by Euler's method):")
+    for step, one in zip((own_step, horizon.step), np.median(seconds, axis=0), strict=True):
+        gradient = one * (1 + len(misfit.likelihoods[0].free))
+        print(
+            f"step {step:g}: a run {one:.3f} s, a gradient {gradient:.2f} s, {1e3 * gradient / ours:,.0f} times as long"
+        )
+    print(f"the model's own step is {own_step:g}; the fit runs by Runge-Kutta's method with steps of {horizon.step:g}")
 
 
 def posterior(misfit: cal.Misfit) -> None:

@@ -163,10 +163,17 @@ def laplace_root(target: Target, place: Floats) -> Floats:
 
 
 def quiet_arviz() -> Any:
-    """ArviZ, without the notice it gives once a day on being imported; any other warning goes through."""
+    """ArviZ, without the notice it gives once a day on being imported; any other warning goes through.
+
+    ArviZ writes a file on giving the notice. Of two processes that import it at once the slower one finds the file
+    gone that it was about to rename, and tries again.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing a major refactor", category=FutureWarning)
-        import arviz
+        try:
+            import arviz
+        except FileNotFoundError:
+            import arviz
     return arviz
 
 

@@ -138,8 +138,8 @@ def gaussian(sight: Sight, whitener: Floats, moved: Sequence[Floats], free_scale
     value_slopes, parts = np.zeros(len(moved)), []
     for k, one in enumerate(moved):
         part = whitener * one * whitener if whitener.ndim == 1 else whitener @ one @ whitener.T
-        parts.append(np.diag(part) if part.ndim == 1 else part)
-        value_slopes[k] = 0.5 * (np.trace(parts[-1]) - white @ parts[-1] @ white)
+        parts.append(part)
+        value_slopes[k] = 0.5 * ((part.sum() if part.ndim == 1 else part.trace()) - white @ times(part, white))
     told = np.array([[0.5 * np.sum(one * other) for other in parts] for one in parts]).reshape(len(moved), len(moved))
     return Judged(
         payoff=-float(pointwise.sum()),

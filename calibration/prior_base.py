@@ -122,14 +122,16 @@ def logistic(at: Floats) -> Floats:
 
 def bell(at: Floats) -> Floats:
     """Derivative of the logistic function."""
-    found: Floats = logistic(at) * logistic(-at)
+    small = np.exp(-np.abs(at))
+    found: Floats = small / (1.0 + small) ** 2
     return found
 
 
 def between(at: Floats, low: Floats | float, high: Floats | float) -> Floats:
     """Values at so many logits between two ends, counted from the nearer end."""
-    wide = high - low
-    found: Floats = np.where(at < 0.0, low + wide * logistic(at), high - wide * logistic(-at))
+    small = np.exp(-np.abs(at))
+    away = (high - low) * (small / (1.0 + small))
+    found: Floats = np.where(at < 0.0, low + away, high - away)
     return found
 
 
