@@ -36,6 +36,8 @@ from calibration.convergence import (
 )
 from calibration.fit import Verdict
 from calibration.history import History, digest
+from calibration.modes import posterior_mode
+from calibration.objective import Objective
 from calibration.statistics import Floats
 from calibration.words import counted, listed, quoted
 from calibration.workers import WATCH, died, receive, received
@@ -95,8 +97,9 @@ def sample_posterior(
     seed
         Chain k draws from the seed and k alone.
     start : shape (n_unknowns,)
-        The place of the optimum: chains begin around it by the Laplace approximation, whose scales and correlations
-        the sampler then works in. By default chains begin at draws from the prior.
+        The place of the optimum, such as `Fit.place`. The search goes on from there to the mode of the posterior (an
+        estimate at a bound lies far out of it), and chains begin around that by the Laplace approximation, whose
+        scales and correlations the sampler then works in. By default chains begin at draws from the prior.
     folder
         Where to keep chains; nothing is kept without one.
     workers
@@ -428,6 +431,8 @@ def _plan(
     place = None if start is None else np.array(start, dtype=float)
     if place is not None and (place.shape != (size,) or not np.isfinite(place).all()):
         raise FitError(f"the start should be {counted(size, 'finite number')}, the place of each unknown")
+    if place is not None and isinstance(target, Objective):
+        place = posterior_mode(target, place)
     band = max(2 * size + 2, 8) if walkers is None else walkers
     if band % 2 or band < 2 * size:
         raise FitError(f"walkers={band}; expected an even number of at least {2 * size}, twice the unknowns")
