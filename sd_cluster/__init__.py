@@ -7,6 +7,8 @@ and ask what matters (`sobol` and its kin, `local`, `discover`).
 from sd_cluster import charts as charts
 from sd_cluster import library as library
 from sd_cluster import plot as plot
+from sd_cluster.checking import Checked as Checked
+from sd_cluster.checking import check as check
 from sd_cluster.correlation import Correlation as Correlation
 from sd_cluster.discovery import Box as Box
 from sd_cluster.discovery import discover as discover
@@ -63,3 +65,5 @@ from sd_cluster.space import Space as Space
 from sd_cluster.study import read_study as read_study
 from sd_cluster.study_table import StudyError as StudyError
 from sd_cluster.version import __version__ as __version__
+from sd_cluster.writing import Written as Written
+from sd_cluster.writing import write as write

@@ -94,6 +94,8 @@ class Batch:
         failed : shape (n_runs,)
             Part of the grid by whose end a run had blown up, or -1.
         """
+        if self.kernel.structure.held:
+            return self._one_by_one(draws, grid, out, column)
         lanes, shared = self.lanes(grid.method), self.settled()[2]
         n = len(lanes.kernel.stocks)
         p = shared.copy()
@@ -105,6 +107,33 @@ class Batch:
         table = np.array(draws, dtype=float, order="C")
         path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves)
         lanes.march(table, p, lanes.targets, *path, column, np.zeros(n), p.copy(), scratch, failed, out)
+        return failed[: len(draws)]
+
+    def _one_by_one(self, draws: Floats, grid: Grid, out: Floats, column: int) -> Whole:
+        """Carry out runs whose values are held from step to step, each with memory of its own."""
+        kernel, varied, shared = self.settled()
+        fast = compile_model(kernel.model, "numba")
+        march = fast.euler if grid.method == 1 else fast.rk4
+        targets = [fast.slots[name] for name in varied]
+        columns = [fast.names.index(name) for name in self.outputs]
+        ends = np.cumsum(grid.counts)
+        saved = grid.saves >= 0
+        rows, n = ends[saved].astype(np.int64), len(fast.stocks)
+        failed = np.full(padded(len(draws)), -1, dtype=np.int64)
+        start, step = self.horizon.start, self.horizon.step
+        for run, draw in enumerate(draws):
+            p, y, before = shared.copy(), np.zeros(n), np.zeros(2 * n + 1)
+            p[targets] = draw
+            p[fast.half_step] = grid.half_step
+            fast.constants(p)
+            fast.initial(start, grid.first_tick, p, y)
+            room = fast.matrix(len(rows))
+            broken = march(start, step, 0, int(rows[-1]), rows, 0, y, p, np.zeros(n), before, room)
+            wrong = ~np.isfinite(room[:, columns]).all(axis=1)
+            if broken >= 0 or wrong.any():
+                first = int(np.searchsorted(ends, broken)) if broken >= 0 else len(ends) - 1
+                failed[run] = min(first, int(np.argmax(wrong)) if wrong.any() else first)
+            out[:, :, column + run] = room[:, columns]
         return failed[: len(draws)]
 
     def rows(self, draws: Floats, grid: Grid) -> tuple[Floats, Whole]:

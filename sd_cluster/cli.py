@@ -195,6 +195,29 @@ def models() -> None:
 
 @app.command(
     epilog=examples(
+        "sd-cluster check my_model.mdl",
+        "sd-cluster check my_model.mdl --strict  # advice counts as an error too",
+    )
+)
+def check(
+    model: ModelArgument,
+    strict: Annotated[bool, typer.Option("--strict", help="Let advice fail too.")] = False,
+) -> None:
+    """Look for all that is wrong with a model file; the exit code is 0 if nothing is.
+
+    Errors: what cannot be read, is not supported, goes in a circle, or has clashing units. Advice: units that are not
+    declared, variables that nothing uses, missing documentation.
+    """
+    from sd_cluster.checking import check as look
+
+    found = look(model)
+    typer.echo(str(found))
+    if not found.good or (strict and found.findings):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog=examples(
         "sd-cluster describe collective_learning",
         "sd-cluster describe collective_learning --all  # with every computed variable",
         "sd-cluster describe my_model.mdl --json > my_model.json",

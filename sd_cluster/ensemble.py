@@ -352,7 +352,7 @@ def prepare(
         raise ScenarioError(f"solver={solver!r} is none; give RungeKutta4(), Euler() or Adaptive()")
     chosen = chosen_horizon(model, horizon, solver or Adaptive())
     asked = [outputs] if isinstance(outputs, str) else model.stocks if outputs is None else outputs
-    wanted = tuple(model.variable(name).name for name in asked)
+    wanted = tuple(n for name in asked for n in model.elements(name) or (model.variable(name).name,))
     if not wanted:
         raise ModelError(f"the sweep of {model.name} saves nothing; name at least one variable in outputs")
     if twice := [name for name in wanted if wanted.count(name) > 1]:

@@ -13,6 +13,10 @@ class ReadingError(SdClusterError):
     """A model file that cannot be read: missing, not a model, or using what is not supported."""
 
 
+class UnsupportedError(SdClusterError):
+    """What a file uses and this package does not know: it disables the variable that uses it, and goes no further."""
+
+
 class UnitsError(SdClusterError):
     """An equation whose two sides are measured in different units.
 
@@ -34,6 +38,10 @@ class UnitsError(SdClusterError):
 
 class ModelError(SdClusterError):
     """A model used against its structure: an unknown name, or equations that go in a circle."""
+
+
+class NoDerivativeError(ModelError):
+    """A function asked for a derivative it does not have; its value can still be computed."""
 
 
 class ScenarioError(SdClusterError):

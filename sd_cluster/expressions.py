@@ -5,7 +5,7 @@ as the modeller's own tool computes them.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 TIME = "Time"
@@ -45,11 +45,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A table read at an argument: straight between its points, level outside them; or its slope there."""
+    """A table read at an argument, as the table says or as `how` says; or its slope there."""
 
     table: str
     argument: "Expression"
     slope: bool = False
+    how: str = ""
+    indices: tuple[str, ...] = ()
 
 
 Expression: TypeAlias = Number | Name | Operation | Call | Lookup
@@ -65,6 +67,8 @@ FUNCTIONS: dict[str, tuple[int, ...]] = {
     "cos": (1,),
     "cosh": (1,),
     "exp": (1,),
+    "exponential_between": (5,),
+    "gamma_ln": (1,),
     "if_then_else": (3,),
     "integer": (1,),
     "ln": (1,),
@@ -72,6 +76,9 @@ FUNCTIONS: dict[str, tuple[int, ...]] = {
     "max": (2,),
     "min": (2,),
     "modulo": (2,),
+    "noise": (3,),
+    "normal": (1,),
+    "normal_share": (5,),
     "pi": (0,),
     "power": (2,),
     "pulse": (2,),
@@ -93,6 +100,25 @@ FUNCTIONS: dict[str, tuple[int, ...]] = {
 
 TIME_FUNCTIONS = frozenset({"pulse", "pulse_train", "ramp", "step", "xmile_pulse", "xmile_pulse_train"})
 """Functions that switch at times given by their arguments."""
+
+NOISE = "noise"
+"""A random number between 0 and 1 that lasts for one step: of a seed, the number of its call, and an element."""
+
+VARYING = TIME_FUNCTIONS | {NOISE}
+"""Functions that vary with time though no argument does."""
+
+VECTOR_FUNCTIONS: dict[str, int] = {
+    "allocate_available": 3,
+    "allocate_by_priority": 4,
+    "inverted": 2,
+    "pick": 1,
+    "ranked": 2,
+    "sorted_order": 2,
+}
+"""Functions of many numbers, and how many of their arguments stand before these."""
+
+REDUCTIONS = frozenset({"sum", "prod", "vmin", "vmax", "mean", "vector_select"})
+"""Functions that make one number of all elements of a range; found only before arrays are written out."""
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:
@@ -146,8 +172,7 @@ def replace_names(expression: Expression, replacement: Callable[[Name], Expressi
         case Call():
             return Call(expression.function, tuple(replace_names(part, replacement) for part in expression.arguments))
         case Lookup():
-            argument = replace_names(expression.argument, replacement)
-            return Lookup(expression.table, argument, expression.slope)
+            return replace(expression, argument=replace_names(expression.argument, replacement))
         case _:
             return expression
 
@@ -178,7 +203,9 @@ def text(expression: Expression, binding: int = 0) -> str:
         case Call():
             return f"{expression.function.replace('_', ' ')}({', '.join(map(text, expression.arguments))})"
         case Lookup():
-            return f"{'slope of ' if expression.slope else ''}{expression.table}({text(expression.argument)})"
+            how = f"lookup {expression.how} " if expression.how else ""
+            name = expression.table + (f"[{', '.join(expression.indices)}]" if expression.indices else "")
+            return f"{'slope of ' if expression.slope else ''}{how}{name}({text(expression.argument)})"
         case Operation(operator="neg"):
             written = f"-{text(expression.operands[0], 7)}"
         case Operation(operator="not"):

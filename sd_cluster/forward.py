@@ -107,6 +107,11 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
     asked = (tuple(chosen), tuple(outputs))
     if asked not in kept:
         printer = TangentPrinter(model, chosen, outputs)
+        for name in printer.structure.held:
+            raise ModelError(
+                f"{model.name}: '{name.split(' #')[0]}' is held from step to step (SAMPLE IF TRUE, DELAY FIXED or the"
+                " like), which has no derivative here; take differences of runs"
+            )
         found = jumps(printer.structure, printer.chosen, printer.live)
         found.refuse(model.name)
         source = ordering.TOGETHER + "\n\n" + printer.source_of_all() + _MARCH

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     COMPARISONS,
+    NOISE,
     TIME,
     TIME_FUNCTIONS,
+    VARYING,
     Call,
     Expression,
     Lookup,
@@ -18,7 +20,7 @@ from sd_cluster.expressions import (
 from sd_cluster.model import Auxiliary, Stock, Table
 from sd_cluster.structure import Structure, running, starting, timing
 
-_WITH_JUMPS = frozenset({"integer", "modulo", "quantum"})
+_WITH_JUMPS = frozenset({"integer", "modulo", "pick", "quantum", "ranked", "sorted_order"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def jumps(settled: Structure, chosen: Sequence[str], live: Iterable[str]) -> Jum
             movers = {parameter for read_name in read for parameter in reach.get(read_name, ())}
             if not movers:
                 continue
-            always = isinstance(node, Call) and node.function in TIME_FUNCTIONS
+            always = isinstance(node, Call) and node.function in VARYING
             if always or (read & timed.keys() and all(timed.get(read_name, True) for read_name in read)):
                 moved |= {(parameter, name): None for parameter in chosen if parameter in movers}
             else:
@@ -88,13 +90,16 @@ def _jump(node: Expression, settled: Structure) -> tuple[str, tuple[Expression, 
     """How a node jumps, and the expressions that say where."""
     if isinstance(node, Call) and node.function in TIME_FUNCTIONS:
         return "switches", timing(node)
+    if isinstance(node, Call) and node.function == NOISE:
+        return "draws random numbers", node.arguments
     if isinstance(node, Operation) and node.operator in COMPARISONS:
         return "switches by a condition on the state", node.operands
     if isinstance(node, Call) and node.function in _WITH_JUMPS:
         return f"has the jumps of {node.function}", node.arguments
     if isinstance(node, Lookup):
         table = settled.equations[node.table]
-        if isinstance(table, Table) and table.step:
+        steps = isinstance(table, Table) and (table.step or table.ahead)
+        if steps or node.how in {"step", "ahead"}:
             return "reads a table that jumps", (node.argument,)
     return "", ()
 
@@ -123,7 +128,7 @@ def _pure_in_time(settled: Structure) -> Mapping[str, bool]:
     for name in settled.moving:
         expression = running(settled.equations[name])
         assert expression is not None
-        switching = any(isinstance(node, Call) and node.function in TIME_FUNCTIONS for node in walk(expression))
+        switching = any(isinstance(node, Call) and node.function in VARYING for node in walk(expression))
         found = [varies[read] for read in references(expression) if read in varies]
         if found or switching:
             varies[name] = all(found)

@@ -11,14 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from sd_cluster import cache, runtime
+from sd_cluster.arrays import Whole
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
-from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table
-from sd_cluster.printing import MARCHES, SIGNATURES, Printer
+from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
+from sd_cluster.printing import MARCHES, SIGNATURES, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
+from sd_cluster.whole import WholePrinter
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Backend: TypeAlias = Literal["python", "numba"]
+
+MOST_HELD = 50_000_000
+"""Numbers that the pipes of one run may hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,8 @@ class Kernel:
         `rates(t, tick, y, p, dy)` fills the net flows; returns their sum, finite if each one is.
     outputs
         `outputs(t, tick, y, p, out)` fills one row of output columns.
+    hold
+        `hold(t, tick, y, p)` gives held values what they have at the next step.
     euler, rk4
         Loops over fixed steps; return -1, or the number of the step that blew up.
     """
@@ -56,6 +63,7 @@ class Kernel:
     initial: Callable[..., Any]
     rates: Callable[..., Any]
     outputs: Callable[..., Any]
+    hold: Callable[..., Any]
     euler: Callable[..., Any]
     rk4: Callable[..., Any]
     switch_times: Callable[..., list[float]]
@@ -75,6 +83,7 @@ class Kernel:
         p = self._vector(tables) if tables else list(self._own_vector)
         for name, value in values.items():
             p[self.slots[name]] = float(value)
+        self._lay_pipes(p)
         return p if self.backend == "python" else np.array(p)
 
     @cached_property
@@ -84,12 +93,14 @@ class Kernel:
     @cached_property
     def units(self) -> tuple[str, ...]:
         """Units of the output columns."""
+        if self.model.whole is not None:
+            return tuple(self.model.variable(name.partition("[")[0]).units for name in self.names)
         return tuple(self.model.variable(name).units for name in self.names)
 
     def _vector(self, replaced: Mapping[str, Table]) -> list[float]:
         """The vector of the model's own parameter values."""
         settled = self.structure
-        p = [0.0] * (self.half_step + 1 + len(settled.constant) + len(settled.frozen) + len(settled.tables))
+        p = [0.0] * (max([self.half_step, *self.slots.values()]) + 1)
         for name in settled.parameters:
             equation = settled.equations[name]
             assert isinstance(equation, Parameter)
@@ -101,6 +112,28 @@ class Kernel:
             p += [float(len(table.x)), *table.x, *table.y]
         return p
 
+    def _lay_pipes(self, p: list[float]) -> None:
+        """Room at the end of `p` for what pipes hold: as many places as the run has steps."""
+        settled = self.structure
+        found = pipes(settled)
+        if not found:
+            return
+        start, end, step = (
+            p[slot]
+            for control in ("initial_time", "final_time", "time_step")
+            for name, slot in self.slots.items()
+            if key(name) == control
+        )
+        room = math.ceil((end - start) / step) + 2
+        if room * len(found) > MOST_HELD:
+            raise SimulationError(
+                f"{self.model.name}: a run of {room} steps with {len(found)} pipes (DELAY FIXED and its like) would"
+                f" hold more than {MOST_HELD} numbers; take a longer step or a shorter horizon"
+            )
+        for name in found:
+            p[self.slots[pipe_name(name)]] = float(len(p))
+            p += [float(room), 0.0, 1.0] + [0.0] * room
+
     def array(self, count: int) -> Any:
         """A vector of zeros of the kind this backend works on."""
         return [0.0] * count if self.backend == "python" else np.zeros(count)
@@ -109,6 +142,56 @@ class Kernel:
         """Room for `rows` rows of outputs."""
         columns = len(self.names)
         return [[0.0] * columns for _ in range(rows)] if self.backend == "python" else np.zeros((rows, columns))
+
+
+@dataclass(frozen=True, eq=False)
+class WholeKernel(Kernel):
+    """A kernel of a model whose arrays are kept whole: `p` and `y` are arrays whatever the backend."""
+
+    printer: WholePrinter | None = None
+
+    @cached_property
+    def _whole_vector(self) -> Floats:
+        assert self.printer is not None
+        found: Floats = self.printer.vector()
+        return found
+
+    def vector(self, values: Mapping[str, float], tables: Mapping[str, Table] | None = None) -> Any:
+        """A vector `p` with the given parameter values; a value for an array is that of all its elements."""
+        assert self.printer is not None
+        p = self._whole_vector.copy()
+        for name, value in values.items():
+            block = self.printer.blocks[name]
+            p[block.start : block.start + block.count] = value
+        return self._with_pipes(p)
+
+    def _with_pipes(self, p: Floats) -> Floats:
+        assert self.printer is not None
+        blocks = [block for name, block in self.printer.blocks.items() if name.endswith(" #pipe")]
+        if not blocks:
+            return p
+        slots = {key(name): slot for name, slot in self.slots.items()}
+        start, end, step = (p[slots[name]] for name in ("initial_time", "final_time", "time_step"))
+        room, count = math.ceil((end - start) / step) + 2, sum(block.count for block in blocks)
+        if room * count > MOST_HELD:
+            raise SimulationError(
+                f"{self.model.name}: a run of {room} steps with {count} pipes (DELAY FIXED and its like) would hold"
+                f" more than {MOST_HELD} numbers; take a longer step or a shorter horizon"
+            )
+        places, behind = len(p) + np.arange(count) * (room + 3.0), np.zeros((count, room + 3))
+        behind[:, 0], behind[:, 2] = room, 1.0
+        for block in blocks:
+            p[block.start : block.start + block.count] = places[: block.count]
+            places = places[block.count :]
+        return np.concatenate([p, behind.ravel()])
+
+    def array(self, count: int) -> Any:
+        """A vector of zeros."""
+        return np.zeros(count)
+
+    def matrix(self, rows: int) -> Any:
+        """Room for `rows` rows of outputs."""
+        return np.zeros((rows, len(self.names)))
 
 
 def compile_model(model: Model, backend: Backend = "python") -> Kernel:
@@ -123,7 +206,7 @@ def compile_model(model: Model, backend: Backend = "python") -> Kernel:
     """
     kept: dict[str, Kernel] = model.__dict__.setdefault("_kernels", {})
     if backend not in kept:
-        kept[backend] = _compile(model, backend)
+        kept[backend] = _compile(model, backend) if model.whole is None else _compile_whole(model, backend)
     return kept[backend]
 
 
@@ -178,11 +261,60 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         initial=functions["initial"],
         rates=functions["rates"],
         outputs=functions["outputs"],
+        hold=functions["hold"],
         euler=functions["euler"],
         rk4=functions["rk4"],
         switch_times=extra["switch_times"],
         trace=extra["trace"],
         trace_start=extra["trace_start"],
+    )
+
+
+def _compile_whole(model: Model, backend: Backend) -> Kernel:
+    assert isinstance(model.whole, Whole)
+    printer = WholePrinter(model, model.whole)
+    source = printer.source()
+    if backend == "numba":
+        helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
+        functions = cache.compiled(source + MARCHES, helpers, SIGNATURES)
+    else:
+        functions = {**runtime.called(), "uint64": int, "int64": np.int64}
+        exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
+
+    def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
+        row = np.zeros(len(printer.names))
+        functions["outputs"](t, tick, np.array(y), np.array(p), row)
+        for place in np.flatnonzero(~np.isfinite(row))[:1]:
+            yield printer.names[place]
+            yield math.nan
+
+    def trace_start(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
+        state, inputs = np.zeros(printer.n_stocks), np.array(p)
+        functions["constants"](inputs)
+        functions["initial"](t, tick, inputs, state)
+        yield from trace(t, tick, state, inputs)
+
+    return WholeKernel(
+        model=model,
+        structure=printer.structure,
+        backend=backend,
+        source=source,
+        names=printer.names,
+        stocks=printer.stocks,
+        slots=printer.slots,
+        half_step=printer.half_step,
+        time_step=printer.slots[printer.time_step],
+        constants=functions["constants"],
+        initial=functions["initial"],
+        rates=functions["rates"],
+        outputs=functions["outputs"],
+        hold=functions["hold"],
+        euler=functions["euler"],
+        rk4=functions["rk4"],
+        switch_times=lambda p, first, last: [],
+        trace=trace,
+        trace_start=trace_start,
+        printer=printer,
     )
 
 
@@ -200,6 +332,16 @@ def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
         if finite(p) and finite(y):
             return
     raise blame_start(kernel, t, tick, p)
+
+
+def carry_over(before: Kernel, old: Any, after: Kernel, new: Any) -> None:
+    """Give one vector of inputs the frozen and held values of another, where a run goes on with changed equations."""
+    for name in (*before.structure.frozen, *before.structure.held):
+        new[after.slots[name]] = old[before.slots[name]]
+    for name in pipes(before.structure):
+        here, there = int(old[before.slots[pipe_name(name)]]), int(new[after.slots[pipe_name(name)]])
+        for place in range(int(old[here]) + 3):
+            new[there + place] = old[here + place]
 
 
 def settle_constants(kernel: Kernel, t: float, p: Any) -> None:
@@ -283,7 +425,7 @@ def _told(kernel: Kernel, t: float, culprit: str, reason: str) -> SimulationErro
     at = f"{kernel.model.name}: at {kernel.model.horizon.unit or 'time'} {t:g}"
     if not culprit:
         return SimulationError(f"{at} the step is too long, its stocks leave all bounds; take a shorter one", time=t)
-    stock = _stock_behind(kernel, culprit)
+    stock = _stock_behind(kernel, culprit) if culprit in kernel.structure.equations else culprit
     through = "" if stock == culprit else f", on which stock '{stock}' depends" if stock else ""
     text = f"{at} '{culprit}' {reason}{through}; check the parameters it reads"
     return SimulationError(text, time=t, variable=culprit, stock=stock)

@@ -19,7 +19,7 @@ from sd_cluster.expressions import (
     COMPARISONS,
     LOGIC,
     TIME,
-    TIME_FUNCTIONS,
+    VARYING,
     Call,
     Expression,
     Lookup,
@@ -180,7 +180,7 @@ class LanePrinter(Printer):
         body += after
         loads = [f"{local} = {source}" for local, source in self.loads.items() if source.endswith("+ l]")]
         scalars = [f"{local} = {source}" for local, source in self.loads.items() if not source.endswith("+ l]")]
-        loop = [f"for l in range({WIDTH}):", *(f"    {line}" for line in [*loads, *body])]
+        loop = [f"for l in range({WIDTH}):", *(f"    {line}" for line in [*loads, *body])] if body else []
         return self._function(head, [*scalars, *before, *loop])
 
     def _defined(self, name: str) -> str:
@@ -218,7 +218,7 @@ class LanePrinter(Printer):
 
     def _lane_constant(self, expression: Expression) -> bool:
         """Whether a part of an equation depends on parameters alone, one that varies among them."""
-        if any(isinstance(node, Call) and node.function in TIME_FUNCTIONS for node in walk(expression)):
+        if any(isinstance(node, Call) and node.function in VARYING for node in walk(expression)):
             return False
         read = references(expression)
         settled = self.structure.equations
@@ -273,7 +273,8 @@ class LanePrinter(Printer):
         """A lookup as its first value plus a sum of kinks, for a table of few points."""
         table = self.structure.equations[lookup.table]
         assert isinstance(table, Table)
-        if table.step or len(table.x) > LONGEST_TABLE or len(table.x) < 2:
+        plain = not (table.step or table.ahead or table.beyond or lookup.how or lookup.slope)
+        if not plain or not 2 <= len(table.x) <= LONGEST_TABLE or len(set(table.x)) < len(table.x):
             return super().number(lookup)
         x, y = table.x, table.y
         slopes = [0.0, *((y[k + 1] - y[k]) / (x[k + 1] - x[k]) for k in range(len(x) - 1)), 0.0]

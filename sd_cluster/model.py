@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from sd_cluster.errors import ModelError, near
@@ -83,15 +84,48 @@ class Frozen(Variable):
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Variable):
-    """A lookup: straight between its points, level outside them, or a staircase if `step` is set."""
+    """A lookup: straight between its points and level outside them.
+
+    `step` makes a staircase that holds each value until the next point, `ahead` one that takes the value of the next
+    point; `beyond` goes on straight outside the points.
+    """
 
     kind: ClassVar[str] = "lookup"
     x: tuple[float, ...]
     y: tuple[float, ...]
     step: bool = False
+    ahead: bool = False
+    beyond: bool = False
 
 
-Equation: TypeAlias = Parameter | Auxiliary | Stock | Frozen | Table
+@dataclass(frozen=True, kw_only=True)
+class Held(Variable):
+    """A value that changes only from one step to the next (SAMPLE IF TRUE, DELAY FIXED and their like).
+
+    Attributes
+    ----------
+    following
+        What it will be at the next step; for a pipe, what goes in now.
+    initial
+        Its value at the start; for a pipe, until the first of what went in comes out.
+    mode
+        `step`, or a pipe: `fixed` gives back what went in a fixed time ago, `material` puts what goes in where it will
+        come out after the delay of this moment, `line` lets it out in equal shares.
+    delay
+        How long a pipe is, in time.
+    missing
+        What comes out of a `material` pipe where nothing does.
+    """
+
+    kind: ClassVar[str] = "held value"
+    following: Expression
+    initial: Expression
+    mode: str = "step"
+    delay: Expression | None = None
+    missing: Expression | None = None
+
+
+Equation: TypeAlias = Parameter | Auxiliary | Stock | Frozen | Table | Held
 
 
 @dataclass(frozen=True)
@@ -130,6 +164,8 @@ def key(name: str) -> str:
     >>> key('"Shared  Knowledge_Base"')
     'shared_knowledge_base'
     """
+    if name.isalnum():
+        return name.casefold()
     return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()
 
 
@@ -151,6 +187,14 @@ class Model:
         Named ranges of array variables, with their elements.
     notes
         What was noticed on reading, such as a unit that is not declared.
+    arrays
+        Of each array variable, by name: name and elements of the range at each position.
+    unsupported
+        Why a variable of the file cannot be computed, by name.
+    origin
+        What the file says, equation by equation; `write` needs it.
+    whole
+        For large arrays, their equations as `whole` prints them; `equations` then has one a variable.
     """
 
     name: str
@@ -159,6 +203,10 @@ class Model:
     horizon: Horizon
     ranges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    arrays: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+    origin: object = field(default=None, repr=False)
+    whole: object = field(default=None, repr=False)
 
     @cached_property
     def _by_key(self) -> dict[str, Equation]:
@@ -168,6 +216,7 @@ class Model:
     def digest(self) -> str:
         """SHA-256 of the equations: the same for files that mean the same in the same order."""
         lines = [self.name, *(repr(equation) for equation in self.equations), repr(self.horizon)]
+        lines += [repr(piece) for piece in getattr(self.whole, "pieces", ())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def __getstate__(self) -> dict[str, object]:
@@ -184,9 +233,35 @@ class Model:
         """
         found = self._by_key.get(key(name))
         if found is None:
+            for other, reason in self.unsupported.items():
+                if key(other) == key(name):
+                    raise ModelError(f"{self.name} cannot compute '{other}': {reason}")
+            if elements := self.elements(name):
+                over = ", ".join(position for position, _ in self.arrays[self.array(name)])
+                raise ModelError(
+                    f"'{self.array(name)}' is an array over {over}; name an element, such as '{elements[0]}'"
+                )
             visible = [equation.name for equation in self.equations if not equation.hidden]
             raise ModelError(f"{self.name} has no variable '{name}'{near(name, visible)}")
         return found
+
+    def array(self, name: str) -> str:
+        """The modeller's name of an array variable, or nothing where there is none of that name."""
+        return next((known for known in self.arrays if key(known) == key(name)), "")
+
+    def elements(self, name: str) -> tuple[str, ...]:
+        """Names of the elements of an array variable that have equations, the last subscript fastest."""
+        known = self.array(name)
+        rows = product(*(elements for _, elements in self.arrays.get(known, ())))
+        names = (f"{known}[{','.join(row)}]" for row in rows) if known else ()
+        return tuple(name for name in names if key(name) in self._by_key)
+
+    def report(self) -> "Report":
+        """What of the file can be computed and what cannot, with the reasons."""
+        visible = [equation.name for equation in self.equations if not equation.hidden]
+        own = {name: reason for name, reason in self.unsupported.items() if not reason.startswith("it depends on")}
+        led = {name: reason for name, reason in self.unsupported.items() if name not in own}
+        return Report(self.name, tuple(visible), own, led, self.notes)
 
     def __contains__(self, name: str) -> bool:
         return key(name) in self._by_key
@@ -241,6 +316,39 @@ class Model:
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float}).set_index("name")
 
 
+@dataclass(frozen=True)
+class Report:
+    """What of a model file can be computed.
+
+    Attributes
+    ----------
+    model
+        Its name.
+    computed
+        Variables that can be computed.
+    unsupported
+        Variables that cannot, with the reason.
+    dependent
+        Variables that cannot because they depend on those.
+    notes
+        What else was noticed on reading.
+    """
+
+    model: str
+    computed: tuple[str, ...]
+    unsupported: Mapping[str, str]
+    dependent: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}: {len(self.computed)} variables can be computed"]
+        for title, part in (("not supported", self.unsupported), ("dependent on these", self.dependent)):
+            if part:
+                lines.append(f"{len(part)} {title}:")
+                lines += [f"    {name}: {reason}" for name, reason in part.items()]
+        return "\n".join([*lines, *self.notes])
+
+
 def written(equation: Equation) -> str:
     """The equation of a variable as a person would read it."""
     match equation:
@@ -254,5 +362,7 @@ def written(equation: Equation) -> str:
             return f"initial({text(equation.expression)})"
         case Stock():
             return f"integ({text(equation.rate)}, {text(equation.initial)})"
+        case Held():
+            return f"{equation.mode}({text(equation.following)}, {text(equation.initial)})"
         case Table():
             return ", ".join(f"({x:g}, {y:g})" for x, y in zip(equation.x, equation.y, strict=True))

@@ -101,7 +101,7 @@ def outside(model: Model, scenario: Scenario) -> list[str]:
     """Sentences about values outside the ranges that the model file gives."""
     notes = []
     for target, change in scenario.changes.items():
-        variable = model.variable(target)
+        variable = model.variable((model.elements(target) or (target,))[0])
         values = change.values if isinstance(change, TimeSeries) else (change,)
         low = -math.inf if variable.low is None else variable.low
         high = math.inf if variable.high is None else variable.high
@@ -110,6 +110,14 @@ def outside(model: Model, scenario: Scenario) -> list[str]:
                 notes.append(f"'{variable.name}' is set to {value:g}, outside its range {low:g} to {high:g}")
                 break
     return notes
+
+
+def cannot(model: Model) -> tuple[str, ...]:
+    """A sentence about variables of the file that no run has, if there are any."""
+    if not model.unsupported:
+        return ()
+    names = ", ".join(f"'{name}'" for name in list(model.unsupported)[:5])
+    return (f"not computed: {names}{' and others' if len(model.unsupported) > 5 else ''}; model.report() says why",)
 
 
 def plain_changes(changes: Mapping[str, float | TimeSeries]) -> dict[str, object]:

@@ -46,9 +46,14 @@ def choose_path(
     """The path through time: as the solver says, or with a step that meets `rtol` on some of the runs."""
     listed = save_times(batch.horizon, 1.0 if save is None and solver is None else save)
     times = tuple(listed)
+    stepwise = batch.kernel.structure.stepwise
+    said = ""
+    if stepwise and solver is None:
+        solver = RungeKutta4()
+        said = f", as '{stepwise[0]}' is only defined at steps"
     if isinstance(solver, Euler | RungeKutta4):
         grid = step_grid(batch.horizon, times, solver, steps_of(times, batch.horizon))
-        return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}",))
+        return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}{said}",))
     if isinstance(solver, Adaptive):
         return Path(Alone(times, solver), times, ("solved run by run",))
     kernel, varied, _ = batch.settled()

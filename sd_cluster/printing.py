@@ -1,16 +1,20 @@
 """Equations printed as straight-line Python over numbered locals.
 
 No text of a model file enters the source, only numbers. All a run needs besides time and stocks lies in one flat
-vector `p`: parameters | half a step | constants | frozen values | where each table begins | the tables themselves.
+vector `p`: parameters | half a step | constants | frozen values | held values | where each pipe and each table begins |
+the tables and the pipes themselves.
 """
 
 from collections.abc import Iterable, Mapping
 
+from sd_cluster.errors import NoDerivativeError
 from sd_cluster.expressions import (
     COMPARISONS,
     LOGIC,
+    NOISE,
     TIME,
     TIME_FUNCTIONS,
+    VECTOR_FUNCTIONS,
     Call,
     Expression,
     Lookup,
@@ -19,8 +23,9 @@ from sd_cluster.expressions import (
     Operation,
     references,
 )
-from sd_cluster.model import Model, Stock, Table, Variable, key
-from sd_cluster.structure import running, starting, structure, timing
+from sd_cluster.model import Held, Model, Stock, Table, Variable, key
+from sd_cluster.runtime import EMPTY
+from sd_cluster.structure import Structure, followed, running, starting, structure, timing
 from sd_cluster.symbols import partials
 
 MARCHES = """
@@ -36,6 +41,7 @@ def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
         if i == last:
             return -1
         rates(t, t, y, p, dy)
+        hold(t, t, y, p)
         total = 0.0
         for j in range(len(y)):
             y[j] += dt * dy[j]
@@ -71,6 +77,7 @@ def rk4(start, dt, first, last, rows, k, y, p, dy, before, out):
             before[n + j] += 2.0 * dy[j]
             y[j] = before[j] + dt * dy[j]
         rates(t + dt, t, y, p, dy)
+        hold(t, t, before, p)
         total = 0.0
         for j in range(n):
             y[j] = before[j] + dt * (before[n + j] + dy[j]) / 6.0
@@ -90,11 +97,35 @@ SIGNATURES = {
     "initial": f"void(float64, float64, {_V}, {_V})",
     "rates": f"float64(float64, float64, {_V}, {_V}, {_V})",
     "outputs": f"void(float64, float64, {_V}, {_V}, {_V})",
+    "hold": f"void(float64, float64, {_V}, {_V})",
     "limit": f"void({_V})",
     "euler": _LOOP,
     "rk4": _LOOP,
 }
 """Types of the printed functions and of the loops, as numba writes them."""
+
+
+def pipe_name(name: str) -> str:
+    """What the place of a held value's pipe is called among the slots of `p`."""
+    return f"{name} #pipe"
+
+
+def pipes(settled: Structure) -> tuple[str, ...]:
+    """Held values that come out of a pipe."""
+    found = (settled.equations[name] for name in settled.held)
+    return tuple(held.name for held in found if isinstance(held, Held) and held.delay is not None)
+
+
+def reader(lookup: Lookup, table: Table) -> str:
+    """The function that reads a table as it is asked for, or gives its slope there."""
+    how = lookup.how or ("ahead" if table.ahead else "step" if table.step else "beyond" if table.beyond else "")
+    if lookup.slope:
+        if how == "invert":
+            raise NoDerivativeError("LOOKUP INVERT has no derivative here; take differences of runs")
+        return {"ahead": "0.0", "step": "0.0", "beyond": "f_beyond_slope"}.get(how, "f_lookup_slope")
+    known = {"ahead": "f_upper_staircase", "step": "f_staircase", "beyond": "f_beyond", "invert": "f_lookup_invert"}
+    return known.get(how, "f_lookup")
+
 
 _TOGETHER = {"+": "+-", "-": "+-", "*": "*/", "/": "*/"}
 """Operators that bind alike."""
@@ -107,8 +138,11 @@ class Printer:
         self.model = model
         self.structure = settled = structure(model)
         self.time_step = next(name for name in settled.equations if key(name) == "time_step")
+        self.first_time = next(name for name in settled.equations if key(name) == "initial_time")
         self.half_step = len(settled.parameters)
-        order = [*settled.parameters, "", *settled.constant, *settled.frozen, *settled.tables]
+        self.pipes = pipes(settled)
+        kept = [*settled.frozen, *settled.held, *map(pipe_name, self.pipes)]
+        order = [*settled.parameters, "", *settled.constant, *kept, *settled.tables]
         self.slots = {name: slot for slot, name in enumerate(order) if name}
         self.stock_slots = {name: slot for slot, name in enumerate(settled.stocks)}
         self.locals = {name: f"v{number}" for number, name in enumerate(settled.moving)}
@@ -119,12 +153,13 @@ class Printer:
         )
 
     def source(self) -> str:
-        """Source of `constants`, `initial`, `rates`, `outputs` and `limit`."""
+        """Source of `constants`, `initial`, `rates`, `outputs`, `hold` and `limit`."""
         parts = [
             self._function("constants(p)", self._constants(), clock=False),
             self._function("initial(t, tick, p, y)", self._initial()),
             self._function("rates(t, tick, y, p, dy)", self._rates()),
             self._function("outputs(t, tick, y, p, out)", self._outputs()),
+            self._function("hold(t, tick, y, p)", self._holds()),
             self._function("limit(y)", self._limits(), clock=False),
         ]
         return "\n\n".join(parts) + "\n"
@@ -146,6 +181,8 @@ class Printer:
             stock = settled.equations[name]
             assert isinstance(stock, Stock)
             trace += [f"yield {name!r}", f"yield {self.number(stock.rate)}"]
+        for name in settled.held:
+            trace += [line for part in followed(settled.equations[name]) for line in self._looked_at(name, part)]
         begin = []
         for name in [*settled.constant, *settled.initial]:
             equation = settled.equations[name]
@@ -159,6 +196,9 @@ class Printer:
             self._function("trace_start(t, tick, y, p)", [*begin, "return"]),
         ]
         return "\n\n".join(functions) + "\n"
+
+    def _looked_at(self, name: str, part: Expression) -> list[str]:
+        return [f"yield {name!r}", f"yield {self.number(part)}"]
 
     def jacobian_source(self) -> str:
         """Source of `jacobian`: each auxiliary's derivatives follow from those of what it reads."""
@@ -211,8 +251,44 @@ class Printer:
             equation = self.structure.equations[name]
             expression = starting(equation)
             assert expression is not None
-            lines.append(f"{self._place(equation)} = {self.number(expression)}")
+            value = self.number(expression)
+            if isinstance(equation, Held) and equation.delay is not None:
+                empty = {"fixed": value, "material": repr(EMPTY), "line": "0.0"}[equation.mode]
+                delay, dt = self.number(equation.delay), self._dt()
+                value = f"f_pipe_begin(p, {self._pipe(equation)}, {value}, {delay}, {dt}, {empty})"
+            lines.append(f"{self._place(equation)} = {value}")
         return lines
+
+    def _dt(self) -> str:
+        return f"p[{self.slots[self.time_step]}]"
+
+    def _pipe(self, held: Held) -> str:
+        return f"int(p[{self.slots[pipe_name(held.name)]}])"
+
+    def _holds(self) -> list[str]:
+        """Lines that give held values what they have at the next step; all is worked out before anything changes."""
+        settled = self.structure
+        held = [equation for name in settled.held if isinstance(equation := settled.equations[name], Held)]
+        wanted = self._upstream(part for equation in held for part in followed(equation))
+        lines = [
+            f"{self.locals[name]} = {self.number(self._running(name))}" for name in settled.moving if name in wanted
+        ]
+        after = []
+        for number, equation in enumerate(held):
+            parts = [f"h{number}_{place}" for place in range(len(followed(equation)))]
+            lines += [f"{h} = {self.number(part)}" for h, part in zip(parts, followed(equation), strict=True)]
+            value = parts[0]
+            match equation.mode:
+                case "fixed":
+                    value = f"f_pipe_fixed(p, {self._pipe(equation)}, {parts[0]})"
+                case "material":
+                    value = (
+                        f"f_pipe_material(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()}, {parts[2]})"
+                    )
+                case "line":
+                    value = f"f_pipe_line(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()})"
+            after.append(f"p[{self.slots[equation.name]}] = {value}")
+        return lines + after
 
     def _place(self, equation: Variable) -> str:
         if isinstance(equation, Stock):
@@ -296,9 +372,9 @@ class Printer:
             case Lookup():
                 table = self.structure.equations[expression.table]
                 assert isinstance(table, Table)
-                if expression.slope and table.step:
-                    return "0.0"
-                read = "f_lookup_slope" if expression.slope else "f_staircase" if table.step else "f_lookup"
+                read = reader(expression, table)
+                if read == "0.0":
+                    return read
                 at_time = table.step and expression.argument == Name(TIME)
                 argument = "clock" if at_time else self.number(expression.argument)
                 return f"{read}(p, int(p[{self.slots[expression.table]}]), {argument})"
@@ -319,6 +395,13 @@ class Printer:
             condition, yes, no = call.arguments
             return f"({self.number(yes)} if {self.truth(condition)} else {self.number(no)})"
         arguments = [self.number(argument) for argument in call.arguments]
+        if call.function in VECTOR_FUNCTIONS:
+            heads = VECTOR_FUNCTIONS[call.function]
+            items = "".join(f"{item}, " for item in arguments[heads:])
+            return f"f_{call.function}({', '.join(arguments[:heads])}, ({items}))"
+        if call.function == NOISE:
+            step = f"floor((clock - p[{self.slots[self.first_time]}]) / {self._dt()})"
+            return f"f_noise({', '.join(arguments)}, {step})"
         if call.function == "pi":
             return "pi"
         if call.function == "log":

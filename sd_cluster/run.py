@@ -36,6 +36,8 @@ class Run:
         What a reader of the numbers should know, such as switches that could not be located.
     provenance
         Model and its digest, scenario, solver, horizon and versions: all that is needed to repeat the run.
+    arrays
+        Of each array variable, by name: name and elements of the range at each position.
     """
 
     times: Floats
@@ -45,6 +47,7 @@ class Run:
     scenario: str = "base"
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)
+    arrays: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.times.setflags(write=False)
@@ -58,14 +61,46 @@ class Run:
             return folded.index(key(name))
         raise ModelError(f"run '{self.scenario}' has no variable '{name}'{near(name, self.names)}")
 
-    def __getitem__(self, name: str) -> Floats:
-        """Trajectory of a variable, shape (n_times,); case and underscores do not count.
+    def array(self, name: str) -> "xr.DataArray":
+        """An array variable over `time` and its ranges; elements without an equation are NaN.
+
+        Raises
+        ------
+        ModelError
+            If there is no array of that name.
+        """
+        import xarray as xr
+
+        known = next((known for known in self.arrays if key(known) == key(name)), None)
+        if known is None:
+            raise ModelError(f"run '{self.scenario}' has no array '{name}'{near(name, self.arrays)}")
+        shape = self.arrays[known]
+        places = {column: place for place, column in enumerate(self.names)}
+        values = np.full((len(self.times), *(len(elements) for _, elements in shape)), np.nan)
+        unit = ""
+        for index in np.ndindex(*values.shape[1:]):
+            row = [elements[place] for place, (_, elements) in zip(index, shape, strict=True)]
+            column = places.get(f"{known}[{','.join(row)}]")
+            if column is not None:
+                values[(slice(None), *index)] = self.values[:, column]
+                unit = self.units[column]
+        names = [name for name, _ in shape]
+        names = [name if name not in names[:place] else f"{name} {place + 1}" for place, name in enumerate(names)]
+        coords = {"time": self.times, **{name: list(shape[place][1]) for place, name in enumerate(names)}}
+        return xr.DataArray(values, coords=coords, dims=["time", *names], name=known, attrs={"units": unit})
+
+    def __getitem__(self, name: str) -> Any:
+        """Trajectory of a variable, shape (n_times,); of an array, a labelled xarray over time and its ranges.
+
+        Case and underscores do not count.
 
         Raises
         ------
         ModelError
             If there is none of that name; the text names the nearest one.
         """
+        if name not in self.names and any(key(known) == key(name) for known in self.arrays):
+            return self.array(name)
         column: Floats = self.values[:, self._column(name)]
         return column
 
@@ -124,6 +159,7 @@ class Run:
             "scenario": self.scenario,
             "notes": json.dumps(self.notes),
             "provenance": json.dumps(self.provenance),
+            "arrays": json.dumps(self.arrays),
         }
         dataset = xr.Dataset({"values": (("time", "variable"), self.values)}, coords={"time": self.times}, attrs=about)
 
@@ -161,6 +197,10 @@ def load_run(path: str | Path) -> Run:
             scenario=str(about["scenario"]),
             notes=tuple(json.loads(about["notes"])),
             provenance=json.loads(about["provenance"]),
+            arrays={
+                name: tuple((place, tuple(elements)) for place, elements in shape)
+                for name, shape in json.loads(about.get("arrays", "{}")).items()
+            },
         )
     except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"'{path}' is not a run saved by this package ({type(error).__name__})") from None

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from sd_cluster import vectors
 from sd_cluster.errors import ModelError
-from sd_cluster.expressions import Call, Expression, Lookup, Name, Number, Operation
+from sd_cluster.expressions import VARYING, VECTOR_FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation
 
 ZERO = 1e-6
 """What XIDZ and ZIDZ take for zero (Vensim reference manual)."""
+
+EMPTY = -(2.0**109)
+"""What stands in a pipe where nothing comes out: Vensim's missing value."""
 
 
 def lookup(p: Sequence[float], at: int, x: float) -> float:
@@ -106,6 +110,116 @@ def staircase(p: Sequence[float], at: int, x: float) -> float:
     return p[low + n]
 
 
+def upper_staircase(p: Sequence[float], at: int, x: float) -> float:
+    """Read a table that has the value of the next point between two."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if x > p[last]:
+        return p[last + n]
+    low, high = first - 1, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] < x:
+            low = middle
+        else:
+            high = middle
+    return p[high + n]
+
+
+def beyond(p: Sequence[float], at: int, x: float) -> float:
+    """Read a table that goes on straight outside its points."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if n < 2:
+        return p[first + n]
+    low, high = first, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return p[low + n] + (p[low + n + 1] - p[low + n]) * (x - p[low]) / (p[low + 1] - p[low])
+
+
+def beyond_slope(p: Sequence[float], at: int, x: float) -> float:
+    """Slope of a table that goes on straight outside its points; at a point, the slope to its right."""
+    n = int(p[at])
+    first, last = at + 1, at + n
+    if n < 2:
+        return 0.0
+    low, high = first, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        if p[middle] <= x:
+            low = middle
+        else:
+            high = middle
+    return (p[low + n + 1] - p[low + n]) / (p[low + 1] - p[low])
+
+
+def lookup_invert(p: Sequence[float], at: int, y: float) -> float:
+    """The first argument at which a table has a value, level outside (Vensim's LOOKUP INVERT)."""
+    n = int(p[at])
+    first = at + 1
+    up = p[first + 2 * n - 1] >= p[first + n]
+    if (y <= p[first + n]) == up or y == p[first + n]:
+        return p[first]
+    for place in range(first, first + n - 1):
+        here, there = p[place + n], p[place + n + 1]
+        if (here <= y <= there) or (there <= y <= here):
+            return p[place + 1] if there == here else p[place] + (p[place + 1] - p[place]) * (y - here) / (there - here)
+    return p[first + n - 1]
+
+
+def pipe_begin(p: Any, at: int, value: float, delay: float, dt: float, empty: float) -> float:
+    """Fill a pipe that lies in `p` from `at` on: room, place, length, then what is in it, `empty` behind the filling.
+
+    Delays longer than the run end beyond it, so that the room need not grow.
+    """
+    room = int(p[at])
+    length = max(math.floor(delay / dt + 1e-6 + 0.5), 1) if delay < dt * room else room - 1
+    length = min(length, room - 1)
+    p[at + 1], p[at + 2] = 0.0, float(length)
+    for place in range(room):
+        p[at + 3 + place] = value if place < length else empty
+    return value
+
+
+def pipe_fixed(p: Any, at: int, value: float) -> float:
+    """Put a value into a pipe and take out the next one (DELAY FIXED)."""
+    room, place, length = int(p[at]), int(p[at + 1]), int(p[at + 2])
+    p[at + 3 + (place + length) % room] = value
+    place = (place + 1) % room
+    p[at + 1] = float(place)
+    return float(p[at + 3 + place])
+
+
+def pipe_material(p: Any, at: int, value: float, delay: float, dt: float, missing: float) -> float:
+    """Put material into a pipe where it will come out after a delay, and take out what comes next."""
+    room, place = int(p[at]), int(p[at + 1])
+    length = max(math.floor(delay / dt + 1e-6 + 0.5), 1) if delay < dt * room else room - 1
+    p[at + 3 + place] = EMPTY
+    if length < room:
+        there = at + 3 + (place + length) % room
+        p[there] = value if p[there] == EMPTY else p[there] + value
+    place = (place + 1) % room
+    p[at + 1] = float(place)
+    return missing if p[at + 3 + place] == EMPTY else float(p[at + 3 + place])
+
+
+def pipe_line(p: Any, at: int, value: float, delay: float, dt: float) -> float:
+    """Put a flow into a pipe in equal shares, the first of which has come out, and take out what comes next."""
+    room, place = int(p[at]), int(p[at + 1])
+    length = min(math.ceil(delay / dt - 1e-6), room)
+    p[at + 3 + place] = 0.0
+    for ahead in range(1, length):
+        p[at + 3 + (place + ahead) % room] += value * dt / delay
+    place = (place + 1) % room
+    p[at + 1] = float(place)
+    return float(p[at + 3 + place])
+
+
 def minimum(a: float, b: float) -> float:
     """Smaller of two numbers."""
     return a if a < b else b
@@ -189,7 +303,10 @@ HELPERS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
         lookup, lookup_slope, staircase, minimum, maximum, integer, modulo, quantum, xidz, zidz,
-        step, ramp, pulse, pulse_train, xmile_pulse, xmile_pulse_train,
+        step, ramp, pulse, pulse_train, xmile_pulse, xmile_pulse_train, upper_staircase, beyond, beyond_slope,
+        lookup_invert, pipe_begin, pipe_fixed, pipe_material, pipe_line, vectors.noise, vectors.normal,
+        vectors.normal_share, vectors.exponential_between, vectors.digamma, vectors.pick, vectors.ranked,
+        vectors.sorted_order, vectors.inverted, vectors.allocate_available, vectors.allocate_by_priority,
     )
 }  # fmt: skip
 
@@ -201,6 +318,7 @@ MATHS: dict[str, Callable[..., float]] = {
     "cos": math.cos,
     "cosh": math.cosh,
     "exp": math.exp,
+    "gamma_ln": math.lgamma,
     "ln": math.log,
     "power": math.pow,
     "sin": math.sin,
@@ -212,10 +330,18 @@ MATHS: dict[str, Callable[..., float]] = {
 """Functions that go by other names in Python."""
 
 
+_SWIFT: dict[str, Callable[..., Any]] = {
+    "lookup": swift_lookup,
+    "lookup_slope": swift_slope,
+    "noise": vectors.swift_noise,
+}
+"""What compiled code gets instead."""
+
+
 def called(*, compiled: bool = False) -> dict[str, Any]:
     """What printed source calls, by the names it uses there; `compiled` for code that numba gets."""
-    functions = {**MATHS, **HELPERS, **({"lookup": swift_lookup, "lookup_slope": swift_slope} if compiled else {})}
-    return {"pi": math.pi, **{f"f_{name}": function for name, function in functions.items()}}
+    functions = {**MATHS, **HELPERS, **(_SWIFT if compiled else {})}
+    return {"pi": math.pi, "floor": math.floor, **{f"f_{name}": function for name, function in functions.items()}}
 
 
 def step_times(start: float) -> list[float]:
@@ -255,11 +381,16 @@ def evaluate(expression: Expression, value: Callable[[str], float]) -> float:
             return math.pi
         case Call():
             arguments = [evaluate(argument, value) for argument in expression.arguments]
+            if expression.function in VECTOR_FUNCTIONS:
+                heads = VECTOR_FUNCTIONS[expression.function]
+                return HELPERS[expression.function](*arguments[:heads], tuple(arguments[heads:]))
             if expression.function == "if_then_else":
                 return arguments[1] if arguments[0] else arguments[2]
             if expression.function == "log":
                 return math.log(arguments[0]) / math.log(arguments[1])
             known = {**MATHS, "min": minimum, "max": maximum, **HELPERS}
+            if expression.function not in known or expression.function in VARYING:
+                raise ModelError(f"a constant reads {expression.function.replace('_', ' ')}; give it a number")
             return known[expression.function](*arguments)
         case Operation():
             operands = [evaluate(operand, value) for operand in expression.operands]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -163,7 +163,11 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     values: dict[str, float] = {}
     series: dict[str, TimeSeries] = {}
     stocks: set[str] = set()
-    targets = [(_target(model, scenario.name, target), change) for target, change in scenario.changes.items()]
+    targets = [
+        (_target(model, scenario.name, element), change)
+        for target, change in scenario.changes.items()
+        for element in model.elements(target) or (target,)
+    ]
     for equation, change in dict(targets).items():
         if isinstance(equation, Stock):
             if isinstance(change, TimeSeries):
@@ -180,6 +184,12 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     shape = (frozenset((name, item.kind) for name, item in series.items()), frozenset(stocks))
     if not series and not stocks:
         return Inputs(model, values, {})
+    if model.whole is not None:
+        name = next(iter([*series, *stocks]))
+        raise ScenarioError(
+            f"scenario '{scenario.name}' sets '{name}'; where arrays are kept whole only parameters can be set,"
+            " to numbers"
+        )
     variants: dict[object, Model] = model.__dict__.setdefault("_variants", {})
     if shape not in variants:
         variants[shape] = _variant(model, series, stocks)
@@ -237,10 +247,8 @@ def _variant(model: Model, series: Mapping[str, TimeSeries], stocks: set[str]) -
             equations += [table, Auxiliary(name=equation.name, expression=reading, **about)]  # type: ignore[arg-type]
         else:
             equations.append(equation)
-    return Model(model.name, model.source, tuple(equations), model.horizon, model.ranges, model.notes)
+    return replace(model, equations=tuple(equations))
 
 
 def _with_initial(stock: Stock, initial: Name) -> Stock:
-    from dataclasses import replace
-
     return replace(stock, initial=initial)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster.errors import ModelError, ScenarioError, SimulationError
+from sd_cluster.errors import ModelError, NoDerivativeError, ScenarioError, SimulationError
 from sd_cluster.kernel import (
     Backend,
     Floats,
@@ -18,13 +18,23 @@ from sd_cluster.kernel import (
     blame,
     blame_rows,
     blame_step,
+    carry_over,
     compile_jacobian,
     compile_model,
     points_of_time,
     settle_constants,
 )
 from sd_cluster.model import Horizon, Model, Stock
-from sd_cluster.moments import chosen_horizon, controls, outside, plain_changes, save_steps, save_times, steps_of
+from sd_cluster.moments import (
+    cannot,
+    chosen_horizon,
+    controls,
+    outside,
+    plain_changes,
+    save_steps,
+    save_times,
+    steps_of,
+)
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
@@ -37,6 +47,9 @@ _PATIENCE = 2_000
 
 _STANDING = 1e-12
 """Share of the time below which a step forward is none."""
+
+MOST_STEPS = 1_000_000
+"""Steps at which a continuous solver may have to stop."""
 
 _NUMBA_PAYS = 3_000_000
 """Evaluated equations above which compiling for a single run pays."""
@@ -124,11 +137,14 @@ class Simulation:
         self._times: list[float] = []
         self.time = self.horizon.start
         self._steps_done = 0
+        self._next: Any = None
         self._kernel, self._p = self._prepare(self.scenario)
         self._y = self._kernel.array(len(self._kernel.stocks))
         self._start()
 
     def _choose_backend(self) -> Backend:
+        if self.model.whole is not None:
+            return "numba"
         if isinstance(self.solver, Adaptive):
             return "python"
         steps = (self.horizon.end - self.horizon.start) / self.horizon.step
@@ -191,11 +207,11 @@ class Simulation:
                 merged[name] = change
         self._changes.append({"time": self.time, "changes": plain_changes(later.changes)})
         self.scenario = Scenario(self.scenario.name, merged)
-        frozen = {name: self._p[self._kernel.slots[name]] for name in self._kernel.structure.frozen}
+        before, kept = self._kernel, self._p
         state = dict(zip(self._kernel.stocks, self._y, strict=True)) | jumps
         self._kernel, self._p = self._prepare(self.scenario)
-        for name, value in frozen.items():
-            self._p[self._kernel.slots[name]] = value
+        carry_over(before, kept, self._kernel, self._p)
+        self._next = None
         self._y = self._kernel.array(len(self._kernel.stocks))
         for slot, name in enumerate(self._kernel.stocks):
             self._y[slot] = state[name]
@@ -225,6 +241,7 @@ class Simulation:
             scenario=self.scenario.name,
             notes=self._notes(),
             provenance=self._provenance(),
+            arrays=self.model.arrays,
         )
 
     def _row(self, time: float) -> Floats:
@@ -245,10 +262,9 @@ class Simulation:
             return time
         if time >= self.horizon.end:
             return self.horizon.end + self._close
-        later = [moment for moment in self._breaks if moment > time]
-        earlier = [moment for moment in self._breaks if moment <= time]
-        low = earlier[-1] if earlier else self.horizon.start
-        high = later[0] if later else self.horizon.end
+        place = bisect_right(self._breaks, time)
+        low = self._breaks[place - 1] if place else self.horizon.start
+        high = self._breaks[place] if place < len(self._breaks) else self.horizon.end
         return 0.5 * (low + high)
 
     def _switch_times(self) -> list[float]:
@@ -259,11 +275,38 @@ class Simulation:
         with _guard(self._kernel):
             times = list(self._kernel.switch_times(self._p, start, end))
         times += points_of_time(self._kernel, self._p)
+        times += self._steps()
         kept: list[float] = []
         for time in sorted(times):
             if start + self._close < time < end - self._close and not (kept and time - kept[-1] <= self._close):
                 kept.append(self._near_save(time))
         return kept
+
+    def _steps(self) -> list[float]:
+        """The model's own steps, where something in it is only defined at these."""
+        if not self._kernel.structure.stepwise:
+            return []
+        step = self.horizon.step
+        count = math.floor((self.horizon.end - self.horizon.start) / step + _CLOSE)
+        if count > MOST_STEPS:
+            raise SimulationError(
+                f"{self.model.name}: '{self._kernel.structure.stepwise[0]}' is only defined at steps, of which the run"
+                f" has more than {MOST_STEPS}; take a longer step or a shorter horizon"
+            )
+        return [self.horizon.start + number * step for number in range(1, count + 1)]
+
+    def _held(self, time: float) -> None:
+        """At a step, take what held values have now, and work out what they will have at the next one."""
+        kernel = self._kernel
+        if not kernel.structure.held:
+            return
+        steps = (time - self.horizon.start) / self.horizon.step
+        if self._next is not None and abs(steps - round(steps)) > _CLOSE * max(1.0, steps):
+            return
+        if self._next is not None:
+            self._p[:] = self._next
+        self._next = self._p.copy()
+        kernel.hold(time, self._tick(time), self._y, self._next)
 
     def _near_save(self, time: float) -> float:
         """A switching time, moved to the saved time beside it: both are sums of steps, rounded differently."""
@@ -296,6 +339,8 @@ class Simulation:
 
     def _run_adaptive(self, time: float) -> None:
         stops = [moment for moment in self._breaks if self.time < moment < time]
+        if self._next is None:
+            self._held(self.time)
         if not self._times and self._saves and self._saves[0] == self.time:
             self._times.append(self.time)
             self._rows.append(self._row(self.time)[np.newaxis])
@@ -304,6 +349,7 @@ class Simulation:
             if stop - here > self._close:
                 self._cross(here, stop)
             here = self.time = stop
+            self._held(stop)
             if stop in self._saves:
                 self._save_row(stop, self._y)
 
@@ -315,6 +361,10 @@ class Simulation:
         """
         assert isinstance(self.solver, Adaptive)
         state, saved = list(self._y), len(self._times)
+        if self.model.whole is not None and self.solver.method in {"LSODA", "Radau", "BDF"}:
+            self._asides = [f"DOP853 took the place of {self.solver.method}, whose matrices would be too large"]
+            self._stretch(here, stop, "DOP853")
+            return
         try:
             self._stretch(here, stop, self.solver.method)
         except SimulationError:
@@ -380,7 +430,9 @@ class Simulation:
     def _notes(self) -> tuple[str, ...]:
         unlocated = self._kernel.structure.unlocated if isinstance(self.solver, Adaptive) else ()
         located = [f"{sentence}; the solver steps over it unlocated" for sentence in unlocated]
-        return (*located, *self._asides, *outside(self.model, self.scenario))
+        stepwise = self._kernel.structure.stepwise if isinstance(self.solver, Adaptive) else ()
+        located += [f"'{name}' is only defined at steps: it changes every {self.horizon.step:g}" for name in stepwise]
+        return (*cannot(self.model), *located, *self._asides, *outside(self.model, self.scenario))
 
     def _provenance(self) -> dict[str, object]:
         import scipy
@@ -436,7 +488,7 @@ class _Rates:
 
         Such a point is the square root of an empty stock: its flow is finite, the slope of it is not.
         """
-        with suppress(ArithmeticError, ValueError):
+        with suppress(ArithmeticError, ValueError, NoDerivativeError):
             matrix: Floats = compile_jacobian(self.kernel.model)(min(t, self.last), self.tick, y.tolist(), self.p)
             if np.isfinite(matrix).all():
                 return matrix

@@ -9,8 +9,10 @@ from graphlib import CycleError, TopologicalSorter
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     COMPARISONS,
+    NOISE,
     TIME,
     TIME_FUNCTIONS,
+    VARYING,
     Call,
     Expression,
     Lookup,
@@ -19,7 +21,7 @@ from sd_cluster.expressions import (
     references,
     walk,
 )
-from sd_cluster.model import Auxiliary, Equation, Frozen, Model, Parameter, Stock, Table
+from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +30,24 @@ class Structure:
 
     Attributes
     ----------
-    parameters, stocks, frozen, tables
+    parameters, stocks, frozen, tables, held
         Names, in file order.
     constant
         Auxiliaries that depend on parameters alone, in an order in which they can be computed.
     moving
         Auxiliaries that depend on time or stocks (or on values frozen at the start), in such an order.
     initial
-        Auxiliaries, stocks and frozen values in the order in which they are computed at the start.
+        Auxiliaries, stocks, frozen and held values in the order in which they are computed at the start.
     switches
         Nodes whose switching times depend on parameters alone: these times are known before a run.
     tables_of_time
         Tables that are read at Time itself.
     unlocated
         Sentences that name the switches that cannot be known before a run.
+    held
+        Names of the values that change from step to step only.
+    stepwise
+        Variables that are only defined at steps: held values and random numbers.
     """
 
     parameters: tuple[str, ...]
@@ -55,6 +61,8 @@ class Structure:
     switches: frozenset[Expression] = frozenset()
     tables_of_time: tuple[str, ...] = ()
     unlocated: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    stepwise: tuple[str, ...] = ()
 
 
 def running(equation: Equation) -> Expression | None:
@@ -69,10 +77,24 @@ def starting(equation: Equation) -> Expression | None:
             return equation.expression if equation.initial is None else equation.initial
         case Stock():
             return equation.initial
+        case Held():
+            return equation.initial
         case Frozen():
             return equation.expression
         case _:
             return None
+
+
+def followed(equation: Equation) -> tuple[Expression, ...]:
+    """The expressions that lead a stock or a held value from one moment to the next."""
+    match equation:
+        case Stock():
+            return (equation.rate,)
+        case Held():
+            parts = (equation.following, equation.delay, equation.missing)
+            return tuple(part for part in parts if part is not None)
+        case _:
+            return ()
 
 
 @lru_cache(maxsize=256)
@@ -84,6 +106,11 @@ def structure(model: Model) -> Structure:
     ModelError
         If equations go in a circle; the text shows the circle.
     """
+    if model.whole is not None:
+        raise ModelError(
+            f"{model.name}: its arrays are so large that they are kept whole, which single runs take; sweeps,"
+            " derivatives and SymPy need fewer elements: load it with sizes={...}"
+        )
     equations = {equation.name: equation for equation in model.equations}
     constant, moving = _running_order(model.name, equations)
     initial = _initial_order(model.name, equations, set(constant))
@@ -101,6 +128,8 @@ def structure(model: Model) -> Structure:
         switches=switches,
         tables_of_time=_tables_of_time(equations),
         unlocated=unlocated,
+        held=_names(equations, Held),
+        stepwise=_stepwise(equations),
     )
 
 
@@ -121,6 +150,17 @@ def _order(model: str, graph: Mapping[str, Iterable[str]], what: str) -> list[st
         raise ModelError(f"{model}: {what} go in a circle: {circle}; a stock or INITIAL must break it") from None
 
 
+def _stepwise(equations: Mapping[str, Equation]) -> tuple[str, ...]:
+    """Variables the modeller wrote that hold values from step to step, or draw random numbers."""
+    found: dict[str, None] = {}
+    for name, equation in equations.items():
+        parts = [*followed(equation), *([] if (own := running(equation)) is None else [own])]
+        noisy = any(isinstance(node, Call) and node.function == NOISE for part in parts for node in walk(part))
+        if noisy or isinstance(equation, Held):
+            found[name.split(" #")[0]] = None
+    return tuple(found)
+
+
 def _running_order(model: str, equations: Mapping[str, Equation]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     graph: dict[str, list[str]] = {}
     for name, equation in equations.items():
@@ -130,13 +170,13 @@ def _running_order(model: str, equations: Mapping[str, Equation]) -> tuple[tuple
             graph[name] = [read for read in reads if read in equations and running(equations[read]) is not None]
     order = [name for name in _order(model, graph, "equations") if name in graph]
     changing: set[str] = {TIME}
-    changing |= {name for name, equation in equations.items() if isinstance(equation, Stock | Frozen)}
+    changing |= {name for name, equation in equations.items() if isinstance(equation, Stock | Frozen | Held)}
     constant, moving = [], []
     for name in order:
         equation = equations[name]
         expression = running(equation)
         assert expression is not None and isinstance(equation, Auxiliary)
-        switching = any(isinstance(node, Call) and node.function in TIME_FUNCTIONS for node in walk(expression))
+        switching = any(isinstance(node, Call) and node.function in VARYING for node in walk(expression))
         if switching or equation.initial is not None or changing & set(references(expression)):
             changing.add(name)
             moving.append(name)
@@ -159,14 +199,18 @@ def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[s
     return tuple(name for name in _order(model, graph, "initial values") if name in graph)
 
 
-def _moving_expression(equation: Equation) -> Expression | None:
-    return equation.rate if isinstance(equation, Stock) else running(equation)
+def _moving_expressions(equations: Mapping[str, Equation]) -> Iterable[tuple[str, Expression]]:
+    """Everything that is computed at each moment of a run, by the variable it belongs to."""
+    for name, equation in equations.items():
+        own = running(equation)
+        for part in [*followed(equation), *([] if own is None else [own])]:
+            yield name, part
 
 
 def _tables_of_time(equations: Mapping[str, Equation]) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for expression in map(_moving_expression, equations.values()):
-        for node in walk(expression) if expression is not None else ():
+    for _, expression in _moving_expressions(equations):
+        for node in walk(expression):
             if isinstance(node, Lookup) and node.argument == Name(TIME):
                 found[node.table] = None
     return tuple(found)
@@ -179,13 +223,12 @@ def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[fro
 
     def known(expression: Expression) -> bool:
         """Whether a value depends on parameters alone."""
-        return not any(isinstance(n, Call) and n.function in TIME_FUNCTIONS for n in walk(expression)) and all(
+        return not any(isinstance(n, Call) and n.function in VARYING for n in walk(expression)) and all(
             name in settled for name in references(expression)
         )
 
-    for name, equation in equations.items():
-        expression = _moving_expression(equation)
-        for node in walk(expression) if expression is not None else ():
+    for name, expression in _moving_expressions(equations):
+        for node in walk(expression):
             if isinstance(node, Call) and node.function in TIME_FUNCTIONS:
                 if all(known(argument) for argument in timing(node)):
                     found.append(node)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sd_cluster.errors import ModelError
+from sd_cluster.errors import ModelError, NoDerivativeError
 from sd_cluster.expressions import COMPARISONS, LOGIC, TIME, Call, Expression, Lookup, Name, Number, Operation
 from sd_cluster.model import Model, Parameter, Stock
 from sd_cluster.structure import running, structure
@@ -23,6 +23,16 @@ _NATIVE = {
     "ln": "log", "sin": "sin", "sinh": "sinh", "sqrt": "sqrt", "tan": "tan", "tanh": "tanh",
 }  # fmt: skip
 """Functions that SymPy has under these names."""
+
+_WITHOUT_DERIVATIVE = {
+    "allocate_available": "ALLOCATE AVAILABLE",
+    "allocate_by_priority": "ALLOCATE BY PRIORITY",
+    "digamma": "the slope of GAMMA LN",
+    "exponential_between": "RANDOM EXPONENTIAL",
+    "inverted": "INVERT MATRIX",
+    "normal_share": "RANDOM NORMAL between bounds",
+}
+"""Functions whose derivatives are not worked out, by the names a modeller knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +184,17 @@ def _derivative(name: str, table: str, arguments: tuple[Any, ...], index: int) -
             return _function("xidz")(zero, arguments[1], one)
         case (("step" | "ramp"), 0):
             return _function(name)(one, *arguments[1:])
+        case "gamma_ln", _:
+            return _function("digamma")(*arguments)
+        case "normal", _:
+            here = _function(name)(*arguments)
+            return sympy.sqrt(2 * sympy.pi) * sympy.exp(here * here / 2)
+        case "pick", _ if index > 0:
+            return _function(name)(
+                arguments[0], *(one if place == index else zero for place in range(1, len(arguments)))
+            )
+        case _ if name in _WITHOUT_DERIVATIVE:
+            raise NoDerivativeError(f"{_WITHOUT_DERIVATIVE[name]} has no derivative here; take differences of runs")
         case "xmile_pulse", 1:
             return _function(name)(arguments[0], one)
         case "xmile_pulse_train", 2:
@@ -194,7 +215,9 @@ def _to_sympy(expression: Expression, symbols: Mapping[str, Any], *, safe_power:
             case Name():
                 return symbols[part.name]
             case Lookup():
-                return _function("slope" if part.slope else "lookup", part.table)(convert(part.argument))
+                return _function("slope" if part.slope else "lookup", f"{part.how}|{part.table}")(
+                    convert(part.argument)
+                )
             case Call():
                 return call(part.function, [convert(argument) for argument in part.arguments])
             case Operation():
@@ -271,7 +294,8 @@ def _from_sympy(expression: Any, names: Mapping[Any, str]) -> Expression:
 
     def ours(name: str, table: str, arguments: tuple[Expression, ...]) -> Expression:
         if name in {"lookup", "slope"}:
-            return Lookup(table, arguments[0], slope=name == "slope")
+            how, _, read = table.partition("|")
+            return Lookup(read, arguments[0], slope=name == "slope", how=how)
         if name in COMPARISONS | LOGIC:
             return Operation(name, arguments)
         if name == "power":

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from sd_cluster.expressions import (
     COMPARISONS,
     LOGIC,
-    TIME_FUNCTIONS,
+    VARYING,
     Call,
     Expression,
     Lookup,
@@ -277,7 +277,7 @@ class TangentPrinter(Printer):
                 return self._choice(self.truth(condition), *map(self._lower, branches))
             case Call(function="power"):
                 return self._arithmetic("^", [self._lower(part) for part in expression.arguments])
-            case Call() if expression.function in TIME_FUNCTIONS:
+            case Call() if expression.function in VARYING:
                 return self._switched(expression)
             case Call():
                 return self._built_in(expression.function, [self._lower(part) for part in expression.arguments])

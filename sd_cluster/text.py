@@ -1,7 +1,6 @@
-"""A model file as text: decoded, and mended where the parser's grammar errs."""
+"""Text of a model file, decoded, and lines cut to what a person reads at a glance."""
 
 import codecs
-import re
 from pathlib import Path
 
 
@@ -16,13 +15,6 @@ def decoded(path: Path) -> str:
         except UnicodeDecodeError:
             text = data.decode("cp1252", errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def with_powers_first(text: str) -> str:
-    """`-2^2` written so that the power comes first; PySD takes it for `(-2)^2`."""
-    number = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-    text = re.sub(rf"(?<=/)(\s*)-(\s*{number}\s*\^)", r"\1-1/\2", text)
-    return re.sub(rf"(?<=[=(,+\-*<>])(\s*)-(\s*{number}\s*\^)", r"\1-1*\2", text)
 
 
 def first_line(error: Exception) -> str:

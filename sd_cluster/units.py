@@ -1,7 +1,7 @@
 """Static units check: both sides of every equation, by pint, with the modeller's own units."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from sd_cluster.expressions import (
     text,
     walk,
 )
-from sd_cluster.model import Auxiliary, Equation, Frozen, Model, Parameter, Stock, Table, written
+from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, written
 
 Dimension: TypeAlias = "Mapping[str, float] | None"
 """Exponents by base unit; an empty mapping is dimensionless, None is not known."""
@@ -34,9 +34,13 @@ _SAME = {
     "dollar": "$",
     "people": "person",
 }
+_UNMEASURED = {
+    "allocate_available", "allocate_by_priority", "exponential_between", "inverted", "noise", "normal", "normal_share",
+    "pick", "prod", "ranked", "reorder", "vector_elm_map", "vector_select", "sorted_order",
+}  # fmt: skip
 _LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer"}
 _PLAIN_ARGUMENT = {
-    "exp", "ln", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
+    "exp", "gamma_ln", "ln", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
 }  # fmt: skip
 
 
@@ -121,12 +125,18 @@ def show(dimensions: Dimension) -> str:
     return f"{above or '1'}/{f'({below})' if many else below}"
 
 
-def check_units(model: Model) -> tuple[str, ...]:
+def check_units(model: Model, first: Collection[str] | None = None) -> tuple[str, ...]:
     """Check that both sides of every equation have the same units.
 
     Numbers written in an equation are dimensionless when they are added to something; where they stand alone (an
     initial value, a time, a bound, a branch) they take the unit that is needed. Variables without declared units
     are not known: what they touch is not judged.
+
+    Parameters
+    ----------
+    model
+    first
+        Names of the equations to look at, where one element of an array speaks for all; all where not given.
 
     Returns
     -------
@@ -141,6 +151,8 @@ def check_units(model: Model) -> tuple[str, ...]:
     declared, notes = _declared(model)
     clashes = []
     for equation in model.equations:
+        if first is not None and equation.name not in first:
+            continue
         try:
             _check(equation, declared, model)
         except _ClashError as clash:
@@ -155,7 +167,7 @@ def _declared(model: Model) -> tuple[dict[str, Dimension], tuple[str, ...]]:
     missing = []
     for equation in model.equations:
         found[equation.name] = None
-        if equation.hidden:
+        if equation.hidden or equation.units.strip() == "?":
             continue
         if not equation.units.strip():
             missing.append(equation.name)
@@ -184,6 +196,10 @@ def _check(equation: Equation, declared: Mapping[str, Dimension], model: Model) 
                 per_time = _times(own, declared[TIME], -1)
             _same(equation, per_time, rate, equation.rate)
             _same(equation, own, initial, equation.initial)
+        case Held():
+            of = _Measure(equation, declared).of
+            for part in (equation.following, equation.initial):
+                _same(equation, own, of(part), part)
         case Auxiliary() | Frozen():
             of = _Measure(equation, declared).of
             _same(equation, own, of(equation.expression), equation.expression)
@@ -227,7 +243,7 @@ class _Measure:
                 return self.declared[expression.name]
             case Lookup():
                 self.of(expression.argument)
-                return self.declared[expression.table]
+                return None if expression.how == "invert" else self.declared[expression.table]
             case Operation():
                 return self._operation(expression)
             case Call():
@@ -295,6 +311,12 @@ class _Measure:
                 return {}
             case "pi":
                 return {}
+            case "sum" | "vmin" | "vmax" | "mean":
+                return self.of(arguments[0])
+            case "position":
+                return {}
+            case name if name in _UNMEASURED:
+                return None
             case "power":
                 return self._power(*arguments)
             case "sqrt":

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,11 +15,17 @@ import numpy as np
 import pandas as pd
 
 import sd_cluster as sd
-from sd_cluster.expressions import Call, Expression, Lookup, Name, Number, Operation
-from sd_cluster.model import Auxiliary, Frozen, Parameter, Stock, Table
+from sd_cluster import vectors
+from sd_cluster.expressions import VECTOR_FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation
+from sd_cluster.model import Auxiliary, Frozen, Held, Parameter, Stock, Table
 
 FEATURES = Path(__file__).parent / "features"
-NAMES = tuple(sorted(path.name for path in FEATURES.iterdir() if path.is_dir()))
+ALL = tuple(sorted(path.name for path in FEATURES.iterdir() if path.is_dir()))
+NAMES = (
+    "decay", "delays", "initials", "logic", "logistic", "lookups", "macros", "maths", "precedence", "sir", "smooths",
+    "switches", "time_conditions", "two_stocks",
+)  # fmt: skip
+"""Features of the first hour, on which the slower checks are made."""
 SMOOTH = ("decay", "logistic", "two_stocks", "sir", "delays", "smooths", "initials", "macros")
 """Features whose net flows are smooth between switching times that are known before a run."""
 
@@ -37,9 +44,12 @@ def assert_runs_agree(actual: Mapping[str, Any], expected: pd.DataFrame, rtol: f
 
 
 @cache
-def feature(name: str, suffix: str = ".mdl") -> sd.Model:
+def feature(name: str, suffix: str = "") -> sd.Model:
     """The model of a feature folder, or a shipped one; read once, as a model never changes."""
-    return sd.load(name) if name in sd.models() else sd.load(FEATURES / name / f"{name}{suffix}")
+    if name in sd.models():
+        return sd.load(name)
+    suffixes = [suffix] if suffix else [".mdl", ".xmile"]
+    return sd.load(next(path for s in suffixes if (path := FEATURES / name / f"{name}{s}").exists()))
 
 
 def model_text(equations: str, *, start: str = "0", end: str = "10", step: str = "0.125", save: str = "1") -> str:
@@ -74,6 +84,9 @@ def pysd_run(path: Path) -> pd.DataFrame:
         warnings.simplefilter("ignore")
         import pysd
 
+        for beside in path.parent.iterdir():
+            if beside.is_file() and beside.suffix not in {".mdl", ".xmile"}:
+                shutil.copy(beside, folder)
         copy = shutil.copy(path, folder)
         read = pysd.read_vensim if path.suffix == ".mdl" else pysd.read_xmile
         return read(str(copy)).run()
@@ -100,12 +113,21 @@ class Interpreter:
         self.stocks: dict[str, float] = {}
         self.frozen: dict[str, float] = {}
         for name, equation in self.equations.items():
-            if isinstance(equation, Stock | Frozen):
+            if isinstance(equation, Stock | Frozen | Held):
                 self.variable(name)
         self.stocks = {name: self.known[name] for name, item in self.equations.items() if isinstance(item, Stock)}
         self.frozen = {name: self.known[name] for name, item in self.equations.items() if isinstance(item, Frozen)}
+        self.held = {name: self.known[name] for name, item in self.equations.items() if isinstance(item, Held)}
+        self.passed = {name: [] for name in self.held}
+        self.ahead = {name: {} for name in self.held}
+        self.initial_of = dict(self.held)
+        self.delays = {name: self._steps(item) for name, item in self.equations.items() if name in self.held}
         self.starting = False
         self.known = {}
+
+    def _steps(self, held: Held) -> int:
+        """Steps that a value spends in a pipe, by the delay of this moment."""
+        return 0 if held.delay is None else max(math.floor(self.of(held.delay) / self.dt + 0.5 + 1e-6), 1)
 
     def run(self) -> pd.DataFrame:
         """Saved rows of all variables the modeller wrote."""
@@ -120,9 +142,31 @@ class Interpreter:
                 rows.append({name: self.variable(name) for name in visible})
                 times.append(self.time)
             rates = {name: self.of(self.equations[name].rate) for name in self.stocks}
+            following = {name: self._following(self.equations[name], step) for name in self.held}
+            self.held = following
             for name, rate in rates.items():
                 self.stocks[name] = self._limited(name, self.stocks[name] + self.dt * rate)
         return pd.DataFrame(rows, index=pd.Index(times, name="time"))
+
+    def _following(self, held: Held, step: int) -> float:
+        """What a held value will be at the next step: everything that went in is remembered."""
+        value, name = self.of(held.following), held.name
+        if held.mode == "step":
+            return value
+        if held.mode == "fixed":
+            self.passed[name].append(value)
+            due = step + 1 - self.delays[name]
+            return self.passed[name][due] if due >= 0 else self.initial_of[name]
+        coming = self.ahead[name]
+        if held.mode == "material":
+            coming.setdefault(step + self._steps(held), []).append(value)
+            if step + 1 in coming:
+                return sum(coming[step + 1])
+            return self.initial_of[name] if step + 1 < self.delays[name] else self.of(held.missing)
+        delay = self.of(held.delay)
+        for later in range(1, math.ceil(delay / self.dt - 1e-6)):
+            coming.setdefault(step + later, []).append(value * self.dt / delay)
+        return sum(coming.get(step + 1, []))
 
     def _limited(self, name: str, value: float) -> float:
         return max(value, 0.0) if self.equations[name].non_negative else value
@@ -141,6 +185,8 @@ class Interpreter:
                 return self.values[equation.name]
             case Stock():
                 return self.of(equation.initial) if self.starting else self.stocks[equation.name]
+            case Held():
+                return self.of(equation.initial) if self.starting else self.held[equation.name]
             case Frozen():
                 return self.of(equation.expression) if self.starting else self.frozen[equation.name]
             case Auxiliary():
@@ -156,8 +202,7 @@ class Interpreter:
             case Name():
                 return self.variable(expression.name)
             case Lookup():
-                table = self.equations[expression.table]
-                return float(np.interp(self.of(expression.argument), table.x, table.y))
+                return self._lookup(expression, self.equations[expression.table])
             case Call(function="if_then_else"):
                 condition, yes, no = expression.arguments
                 return self.of(yes) if self.of(condition) else self.of(no)
@@ -165,6 +210,20 @@ class Interpreter:
                 return float(self._call(expression.function, [self.of(part) for part in expression.arguments]))
             case Operation():
                 return float(self._operation(expression.operator, [self.of(part) for part in expression.operands]))
+
+    def _lookup(self, lookup: Lookup, table: Table) -> float:
+        at, x, y = self.of(lookup.argument), table.x, table.y
+        if lookup.how == "step" or (table.step and not lookup.how):
+            return [y[0], *(value for place, value in zip(x, y, strict=True) if place <= at)][-1]
+        if lookup.how == "ahead" or (table.ahead and not lookup.how):
+            return [*(value for place, value in zip(x, y, strict=True) if place >= at), y[-1]][0]
+        if lookup.how == "beyond" or (table.beyond and not lookup.how):
+            k = 0 if at < x[0] else len(x) - 2 if at > x[-1] else max(min(np.searchsorted(x, at) - 1, len(x) - 2), 0)
+            return y[k] + (y[k + 1] - y[k]) / (x[k + 1] - x[k]) * (at - x[k])
+        if lookup.how == "invert":
+            order = 1 if y[-1] >= y[0] else -1
+            return float(np.interp(at, y[::order], x[::order]))
+        return float(np.interp(at, x, y))
 
     def _operation(self, operator: str, parts: list[float]) -> float:
         a, b = parts[0], parts[-1]
@@ -177,6 +236,10 @@ class Interpreter:
         return results[operator]()
 
     def _call(self, function: str, parts: list[float]) -> float:
+        if function in VECTOR_FUNCTIONS:
+            return self._vector(function, parts[: VECTOR_FUNCTIONS[function]], parts[VECTOR_FUNCTIONS[function] :])
+        if function == "noise":
+            return vectors.noise(*parts, round((self.time - self.horizon.start) / self.dt))
         switching = {"step", "ramp", "pulse", "pulse_train", "xmile_pulse", "xmile_pulse_train"}
         if function in switching:
             return getattr(self, f"_{function}")(*parts)
@@ -184,12 +247,38 @@ class Interpreter:
             "abs": abs, "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
             "cosh": math.cosh, "exp": math.exp, "integer": lambda x: math.floor(x) if x >= 0 else math.ceil(x),
             "ln": math.log, "log": lambda x, base: math.log(x) / math.log(base), "max": max, "min": min,
-            "modulo": lambda a, b: a - b * int(a / b), "pi": lambda: math.pi, "power": lambda a, b: a**b,
-            "quantum": lambda a, b: b * int(a / b), "sin": math.sin, "sinh": math.sinh, "sqrt": math.sqrt,
-            "tan": math.tan, "tanh": math.tanh,
+
+            "modulo": lambda a, b: a - b * int(a / b) if b > 0 else 0, "pi": lambda: math.pi,
+            "power": lambda a, b: a**b,
+
+            "quantum": lambda a, b: b * int(a / b) if b > 0 else a, "sin": math.sin, "sinh": math.sinh,
+            "sqrt": math.sqrt, "tan": math.tan, "tanh": math.tanh,
+            "gamma_ln": math.lgamma, "normal": statistics.NormalDist().inv_cdf,
+            "normal_share": vectors.normal_share, "exponential_between": vectors.exponential_between,
             "xidz": lambda a, b, x: x if abs(b) < 1e-6 else a / b, "zidz": lambda a, b: 0 if abs(b) < 1e-6 else a / b,
         }  # fmt: skip
         return results[function](*parts)
+
+    def _vector(self, function: str, heads: list[float], items: list[float]) -> float:
+        place = int(heads[0])
+        if function == "pick":
+            return items[place]
+        if function in {"ranked", "sorted_order"}:
+            order = sorted(range(len(items)), key=lambda k: (items[k], k))
+            order = order if heads[1] > 0 else order[::-1]
+            return order[place] if function == "sorted_order" else order.index(place) + 1
+        if function == "inverted":
+            size = math.isqrt(len(items))
+            return float(np.linalg.inv(np.array(items).reshape(size, size))[place, int(heads[1])])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pysd.py_backend import allocation
+
+        count = int(heads[1])
+        requests, others = np.array(items[:count]), np.array(items[count:])
+        if function == "allocate_by_priority":
+            return float(allocation._allocate_by_priority_1d(requests, others, heads[2], heads[3])[place])
+        return float(allocation._allocate_available_1d(requests, others.reshape(count, 4), heads[2])[place])
 
     def _past(self, moment: float) -> float:
         """Time since a moment, at the middle of this step: Vensim's rule."""

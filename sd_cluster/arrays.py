@@ -1,0 +1,446 @@
+"""Equations of arrays: kept whole as the file has them, and written out element by element."""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from sd_cluster.errors import ModelError
+from sd_cluster.expressions import REDUCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, walk
+from sd_cluster.model import Equation, Parameter, Table, key
+from sd_cluster.ranges import Ranges
+
+MOST_WRITTEN = 200_000
+"""Equations beyond which arrays are not written out."""
+
+WHOLE_FROM = 5_000
+"""Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
+
+MOST_WHOLE = 10_000_000
+"""Numbers beyond which a model is not taken even whole, without those of sparse tables."""
+
+Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+"""Name and elements of each position of an array variable."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One equation of a file, whole: names in it are indexed by ranges, elements, and ranges to be summed (`!`).
+
+    Attributes
+    ----------
+    equation
+        Named after the whole variable.
+    subscripts
+        Ranges and elements of its left-hand side; none for a single number.
+    exceptions
+        Groups of subscripts that are left out, without the first `outer` of them.
+    outer
+        How many of the subscripts come from the equation that uses a macro.
+    values
+        For constants and tables that differ by element: a number, or x and y, for each element in order.
+    """
+
+    equation: Equation
+    subscripts: tuple[str, ...] = ()
+    exceptions: tuple[tuple[str, ...], ...] = ()
+    outer: int = 0
+    values: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WrittenOut:
+    """Equations for single elements.
+
+    Attributes
+    ----------
+    equations
+        In file order, the last subscript fastest.
+    shapes
+        Of the array variables, by name.
+    first
+        Names of the first element of each piece, for what need be looked at only once.
+    """
+
+    equations: tuple[Equation, ...]
+    shapes: Mapping[str, Shape]
+    first: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What a model with large arrays is compiled from.
+
+    Attributes
+    ----------
+    pieces
+        Equations of the file, whole.
+    ranges
+        Their ranges.
+    sparse
+        Constant tables over two ranges that are SciPy matrices in compressed rows, by name.
+    """
+
+    pieces: tuple[Piece, ...]
+    ranges: Ranges
+    sparse: Mapping[str, Any]
+
+
+def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] = ()) -> WrittenOut:
+    """One equation a variable, with the ranges it runs over: what a model with large arrays shows.
+
+    Raises
+    ------
+    ModelError
+        If its variables have too many numbers, without those of sparse tables; the text names a variable.
+    """
+    shapes = shapes_of(pieces, ranges)
+    found: dict[str, Equation] = {}
+    size = 0
+    for piece in pieces:
+        equation = piece.equation
+        size += 0 if equation.name in sparse else ranges.count(piece.subscripts)
+        if size > MOST_WHOLE:
+            raise ModelError(
+                f"'{equation.name}' would bring the model beyond {MOST_WHOLE} numbers; take fewer elements"
+            )
+        dimensions = tuple(name for name, _ in shapes.get(equation.name, ()))
+        found.setdefault(equation.name, replace(equation, ranges=dimensions))
+    return WrittenOut(tuple(found.values()), shapes, frozenset(found))
+
+
+def element_name(name: str, elements: Sequence[str]) -> str:
+    """What one element of an array is called.
+
+    Examples
+    --------
+    >>> element_name("firms", ["north", "old"])
+    'firms[north,old]'
+    """
+    return f"{name}[{','.join(elements)}]" if elements else name
+
+
+def shapes_of(pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Shape]:
+    """Positions of all array variables, by name."""
+    subscripts: dict[str, list[tuple[str, ...]]] = {}
+    for piece in pieces:
+        if piece.subscripts:
+            subscripts.setdefault(piece.equation.name, []).append(piece.subscripts)
+    return {
+        name: tuple(ranges.dimension(column) for column in zip(*rows, strict=True)) for name, rows in subscripts.items()
+    }
+
+
+def equations_of(piece: Piece, ranges: Ranges, shapes: Mapping[str, Shape]) -> list[Equation]:
+    """The equations of one piece, element by element."""
+    writer = _Writer(piece, ranges, shapes)
+    return [writer.equation(order, elements) for order, elements in writer.places()]
+
+
+def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
+    """Write arrays out, element by element.
+
+    Raises
+    ------
+    ModelError
+        If there are too many elements, an element is defined twice, or an equation reads one that is not there; the
+        text names the variable.
+    """
+    shapes = shapes_of(pieces, ranges)
+    found: dict[str, tuple[Equation, int]] = {}
+    first: set[str] = set()
+    for piece in pieces:
+        name, size = piece.equation.name, 0
+        writer = _Writer(piece, ranges, shapes)
+        if len(found) + ranges.count(piece.subscripts) > MOST_WRITTEN:
+            raise ModelError(f"'{name}' would bring the model beyond {MOST_WRITTEN} equations; take fewer elements")
+        places = list(writer.places())
+        size = len(places)
+        for number, (order, elements) in enumerate(places):
+            own = element_name(name, elements)
+            if own in found and found[own][1] == size:
+                raise ModelError(f"'{own}' is defined twice; keep one of its equations")
+            if own in found and found[own][1] < size:
+                continue  # an equation for fewer elements counts before one for more
+            try:
+                found[own] = writer.equation(order, elements), size
+            except ModelError as error:
+                raise ModelError(f"'{own}': {error}") from None
+            if number == 0:
+                first.add(own)
+    equations = tuple(equation for equation, _ in found.values())
+    _check_elements(equations, found.keys())
+    return WrittenOut(equations, shapes, frozenset(first))
+
+
+def _check_elements(equations: Sequence[Equation], known: Any) -> None:
+    """Raise if an element is read that no equation defines."""
+    for equation in equations:
+        for part in parts_of(equation):
+            for node in walk(part):
+                read = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else TIME
+                if read not in known and read != TIME:
+                    raise ModelError(f"'{equation.name}' reads '{read}', which no equation defines")
+
+
+def parts_of(equation: Equation) -> Iterator[Expression]:
+    """All expressions of an equation."""
+    for item in ("expression", "rate", "initial", "following", "delay", "missing"):
+        if isinstance(part := getattr(equation, item, None), Expression):
+            yield part
+
+
+def _balanced(parts: Sequence[Expression], join: Callable[[Expression, Expression], Expression]) -> Expression:
+    """One expression of many, nested no deeper than need be."""
+    layer = list(parts)
+    while len(layer) > 1:
+        layer = [join(*layer[k : k + 2]) if k + 1 < len(layer) else layer[k] for k in range(0, len(layer), 2)]
+    return layer[0]
+
+
+def _sum(parts: Sequence[Expression]) -> Expression:
+    return _balanced(parts, lambda first, second: Operation("+", (first, second)))
+
+
+def _chosen(condition: Expression, yes: Expression, no: float) -> Expression:
+    return Call("if_then_else", (condition, yes, Number(no)))
+
+
+class _Writer:
+    """Writes one piece out."""
+
+    def __init__(self, piece: Piece, ranges: Ranges, shapes: Mapping[str, Shape]) -> None:
+        self.piece, self.ranges, self.shapes = piece, ranges, shapes
+        self.order = 0
+
+    def places(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Elements of the left-hand side with their number, without exceptions."""
+        columns = [self.ranges.elements(subscript) for subscript in self.piece.subscripts]
+        left_out = [[set(map(key, self.ranges.elements(name))) for name in group] for group in self.piece.exceptions]
+        for order, elements in enumerate(itertools.product(*columns)):
+            inner = elements[self.piece.outer :]
+            if not any(all(key(e) in part for e, part in zip(inner, group, strict=False)) for group in left_out):
+                yield order, elements
+
+    def equation(self, order: int, elements: tuple[str, ...]) -> Equation:
+        """The equation of one element."""
+        self.order = order
+        bound = {
+            key(subscript): element
+            for subscript, element in zip(self.piece.subscripts, elements, strict=True)
+            if subscript in self.ranges
+        }
+        whole = self.piece.equation
+        changes: dict[str, Any] = {}
+        if elements:
+            changes = {"name": element_name(whole.name, elements)}
+        for item in ("expression", "rate", "initial", "following", "delay", "missing"):
+            if isinstance(part := getattr(whole, item, None), Expression):
+                changes[item] = self.at(part, bound)
+        if self.piece.values is not None:
+            value = self.piece.values[order]
+            if isinstance(whole, Parameter):
+                changes["value"] = value
+            elif isinstance(whole, Table):
+                changes["x"], changes["y"] = value
+        return replace(whole, **changes) if changes else whole
+
+    def element(self, index: str, bound: Mapping[str, str]) -> str:
+        """The element an index stands for."""
+        folded = key(index)
+        if folded in bound:
+            return bound[folded]
+        if index.endswith("!"):
+            raise ModelError(f"'{index}' stands outside SUM and its like")
+        if index not in self.ranges:
+            return self.ranges.elements(index)[0]
+        for loop, element in bound.items():
+            found = self.ranges.translated(element, loop.removesuffix("!"), index)
+            if found is not None:
+                return found
+        if len(self.ranges.elements(index)) == 1:
+            return self.ranges.elements(index)[0]
+        raise ModelError(f"'{index}' on the right-hand side stands for no one element; map the ranges, or sum over it")
+
+    def elements(self, name: str, indices: Sequence[str], bound: Mapping[str, str]) -> list[str]:
+        """The elements of a variable that indices stand for, in its own ranges."""
+        found = []
+        shape = self.shapes.get(name, ())
+        for place, index in enumerate(indices):
+            element = self.element(index, bound)
+            own = shape[place][0] if place < len(shape) else ""
+            if own in self.ranges and self.ranges.place(own, element) is None:
+                element = self.ranges.translated(element, index.removesuffix("!"), own) or element
+            found.append(element)
+        return found
+
+    def at(self, expression: Expression, bound: Mapping[str, str]) -> Expression:
+        """An expression for one element."""
+        match expression:
+            case Name(name=name, indices=indices) if indices:
+                return Name(element_name(name, self.elements(name, indices, bound)))
+            case Operation():
+                return Operation(expression.operator, tuple(self.at(part, bound) for part in expression.operands))
+            case Lookup():
+                elements = self.elements(expression.table, expression.indices, bound)
+                table, argument = element_name(expression.table, elements), self.at(expression.argument, bound)
+                return Lookup(table, argument, expression.slope, expression.how)
+            case Call():
+                return self._call(expression, bound)
+            case _:
+                return expression
+
+    def _call(self, call: Call, bound: Mapping[str, str]) -> Expression:
+        arguments = call.arguments
+        match call.function:
+            case "position":
+                return Number(self._position(arguments[0], bound))
+            case "noise":
+                return Call("noise", (*arguments[:2], Number(float(self.order))))
+            case name if name in REDUCTIONS:
+                return self._reduced(name, arguments, bound)
+            case "ranked" | "sorted_order":
+                place, items = self._vector(arguments[0], bound)
+                return Call(call.function, (Number(place), self.at(arguments[1], bound), *items))
+            case "reorder":
+                _, items = self._vector(arguments[0], bound)
+                return Call("pick", (self.at(arguments[1], bound), *items))
+            case "vector_elm_map":
+                return self._mapped(arguments[0], self.at(arguments[1], bound), bound)
+            case "inverted":
+                return self._inverted(arguments[0], bound)
+            case "allocate_available" | "allocate_by_priority":
+                return self._allocated(call, bound)
+            case _:
+                return Call(call.function, tuple(self.at(argument, bound) for argument in arguments))
+
+    def _position(self, argument: Expression, bound: Mapping[str, str]) -> float:
+        """Place of an element in its range, counted from 1."""
+        assert isinstance(argument, Name)
+        (index,) = argument.indices
+        element = self.element(index, bound)
+        place = self.ranges.place(index if index in self.ranges else self.ranges.home(element), element)
+        return float((place or 0) + 1)
+
+    def _loops(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> list[dict[str, str]]:
+        """What is bound for each element of the ranges marked by `!`."""
+        marked: dict[str, str] = {}
+        for argument in arguments:
+            for node in walk(argument):
+                for index in node.indices if isinstance(node, Name | Lookup) else ():
+                    if index.endswith("!") and key(index) not in bound:
+                        marked[key(index)] = index.removesuffix("!")
+        columns = [self.ranges.elements(name) for name in marked.values()]
+        if self.ranges.count(marked.values()) > MOST_WRITTEN:
+            raise ModelError(f"a sum runs over more than {MOST_WRITTEN} elements; take fewer")
+        return [{**bound, **dict(zip(marked, row, strict=True))} for row in itertools.product(*columns)]
+
+    def _reduced(self, name: str, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
+        if name == "vector_select":
+            return self._selected(arguments, bound)
+        parts = [self.at(arguments[0], row) for row in self._loops(arguments, bound)]
+        match name:
+            case "sum":
+                return _sum(parts)
+            case "mean":
+                return Operation("/", (_sum(parts), Number(float(len(parts)))))
+            case "prod":
+                return _balanced(parts, lambda first, second: Operation("*", (first, second)))
+            case _:
+                return _balanced(parts, lambda first, second: Call(name.removeprefix("v"), (first, second)))
+
+    def _selected(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
+        """VECTOR SELECT: an action on the elements whose selection is not zero."""
+        *_, action = arguments
+        assert isinstance(action, Number)
+        kind = int(action.value)
+        terms, conditions = [], []
+        for row in self._loops(arguments[:2], bound):
+            chosen, value = self.at(arguments[0], row), self.at(arguments[1], row)
+            if kind <= 5:
+                value = Operation("^", (value, chosen)) if kind == 5 else Operation("*", (chosen, value))
+            terms.append(value)
+            conditions.append(Operation("<>", (chosen, Number(0.0))))
+        pairs = list(zip(conditions, terms, strict=True))
+        count = _sum([_chosen(condition, Number(1.0), 0.0) for condition in conditions])
+        match kind if kind == 5 else kind % 6 if kind < 5 else kind - 6:
+            case 0:
+                whole = _sum([_chosen(condition, term, 0.0) for condition, term in pairs])
+            case 1 | 5:
+                parts = [_chosen(condition, term, 1.0) for condition, term in pairs]
+                whole = _balanced(parts, lambda first, second: Operation("*", (first, second)))
+            case 2:
+                parts = [_chosen(condition, term, 1e300) for condition, term in pairs]
+                whole = _balanced(parts, lambda first, second: Call("min", (first, second)))
+            case 3:
+                parts = [_chosen(condition, term, -1e300) for condition, term in pairs]
+                whole = _balanced(parts, lambda first, second: Call("max", (first, second)))
+            case _:
+                whole = Operation("/", (_sum([_chosen(condition, term, 0.0) for condition, term in pairs]), count))
+        some = Operation(">", (count, Number(0.0)))
+        return Call("if_then_else", (some, whole, self.at(arguments[2], bound)))
+
+    def _last_index(self, expression: Expression) -> str:
+        """The range over which an array expression is a vector: the last index of the first name that has one."""
+        for node in walk(expression):
+            if isinstance(node, Name) and node.indices and node.indices[-1].removesuffix("!") in self.ranges:
+                return node.indices[-1]
+        raise ModelError("a function of a whole vector needs a range as last subscript")
+
+    def _vector(self, expression: Expression, bound: Mapping[str, str]) -> tuple[float, list[Expression]]:
+        """The place of this element in a vector, and the elements of the vector."""
+        index = self._last_index(expression)
+        elements = self.ranges.elements(index.removesuffix("!"))
+        own = self.element(index.removesuffix("!"), bound)
+        items = [self.at(expression, {**bound, key(index): element}) for element in elements]
+        return float(self.ranges.place(index.removesuffix("!"), own) or 0), items
+
+    def _mapped(self, expression: Expression, offset: Expression, bound: Mapping[str, str]) -> Expression:
+        """VECTOR ELM MAP: the element some places behind the one that is named, the last subscript fastest."""
+        if not isinstance(expression, Name) or expression.name not in self.shapes:
+            raise ModelError("VECTOR ELM MAP takes an element of an array")
+        shape = self.shapes[expression.name]
+        base = 0
+        for index, (_, elements) in zip(expression.indices, shape, strict=True):
+            base = base * len(elements) + list(map(key, elements)).index(key(self.element(index, bound)))
+        rows = itertools.product(*(elements for _, elements in shape))
+        items = [Name(element_name(expression.name, row)) for row in rows]
+        return Call("pick", (Operation("+", (Number(float(base)), offset)), *items))
+
+    def _inverted(self, expression: Expression, bound: Mapping[str, str]) -> Expression:
+        if not isinstance(expression, Name) or len(expression.indices) < 2:
+            raise ModelError("INVERT MATRIX takes an array with two ranges")
+        rows, columns = (index.removesuffix("!") for index in expression.indices[-2:])
+        first, second = self.ranges.elements(rows), self.ranges.elements(columns)
+        if len(first) != len(second):
+            raise ModelError(
+                f"INVERT MATRIX takes a square matrix, here it has {len(first)} rows, {len(second)} columns"
+            )
+        before = [self.element(index, bound) for index in expression.indices[:-2]]
+        items = [Name(element_name(expression.name, [*before, row, column])) for row in first for column in second]
+        loops = [subscript for subscript in self.piece.subscripts if subscript in self.ranges][-2:]
+        if len(loops) < 2:
+            raise ModelError("INVERT MATRIX gives a matrix; its variable needs two ranges")
+        here = [self.ranges.place(loop, bound[key(loop)]) or 0 for loop in loops]
+        return Call("inverted", (Number(float(here[0])), Number(float(here[1])), *items))
+
+    def _allocated(self, call: Call, bound: Mapping[str, str]) -> Expression:
+        place, requests = self._vector(call.arguments[0], bound)
+        count = Number(float(len(requests)))
+        if call.function == "allocate_by_priority":
+            _, priorities = self._vector(call.arguments[1], bound)
+            width, supply = (self.at(argument, bound) for argument in call.arguments[3:])
+            return Call(call.function, (Number(place), count, width, supply, *requests, *priorities))
+        profile, index = call.arguments[1], self._last_index(call.arguments[0])
+        if not isinstance(profile, Name) or profile.name not in self.shapes:
+            raise ModelError("ALLOCATE AVAILABLE takes the priority profiles as an array")
+        kinds = self.shapes[profile.name][-1][1]
+        if len(kinds) < 4:
+            raise ModelError(f"ALLOCATE AVAILABLE takes profiles of 4 numbers, here they have {len(kinds)}")
+        items = []
+        for element in self.ranges.elements(index.removesuffix("!")):
+            inner = {**bound, key(index): element, key(index.removesuffix("!")): element}
+            before = [self.element(part, inner) for part in profile.indices[:-1]]
+            items += [Name(element_name(profile.name, [*before, kind])) for kind in kinds[:4]]
+        supply = self.at(call.arguments[2], bound)
+        return Call(call.function, (Number(place), count, supply, *requests, *items))

@@ -1,0 +1,311 @@
+"""Numbers that a model file leaves to other files: Excel books, and tables parted by commas or tabs.
+
+Only cells are read: no formula is computed and no macro is run. What is missing disables the variable that needs it.
+"""
+
+import csv
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sd_cluster.errors import ModelError, ReadingError, UnsupportedError
+from sd_cluster.grammar import MISSING
+from sd_cluster.model import key
+from sd_cluster.source import RangeDefinition
+from sd_cluster.text import decoded
+
+LARGEST = 200_000_000
+"""Bytes of a file beyond which it is not read."""
+
+Points: TypeAlias = tuple[list[float], list[float]]
+_Rows: TypeAlias = list[list[Any]]
+
+_BOOKS = {".xlsx", ".xlsm"}
+_TABLES = {".csv": ",", ".tab": "\t", ".tsv": "\t", ".txt": "\t", ".dat": "\t"}
+_CELL = re.compile(r"\$?([A-Za-z]{1,3})\$?(\d{1,7})(\*?)")
+
+
+class Outside:
+    """What lies outside a model file; each sheet is read once.
+
+    Parameters
+    ----------
+    model
+        Path of the model file: other files are looked for from its folder.
+    data
+        Tables with the data variables that have no equation.
+    """
+
+    def __init__(self, model: Path, data: Sequence[str | Path] = ()) -> None:
+        self.model = model
+        self._sheets: dict[tuple[str, str], _Rows] = {}
+        self._books: dict[Path, Any] = {}
+        self._series: dict[str, Points] = {}
+        for file in data:
+            self._series |= _table_of_series(Path(file))
+
+    def filled(self, ranges: Sequence[RangeDefinition]) -> tuple[RangeDefinition, ...]:
+        """Ranges with the elements that stand in other files.
+
+        Raises
+        ------
+        ModelError
+            If such a file cannot be read; the text names the range.
+        """
+        found = []
+        for item in ranges:
+            members = item.members
+            if item.external:
+                try:
+                    members = self._subscripts(item.external)
+                except UnsupportedError as error:
+                    raise ModelError(f"range '{item.name}': {error}") from None
+            found.append(RangeDefinition(item.name, members, item.mappings, item.copied, line=item.line))
+        return tuple(found)
+
+    def series(self, name: str, elements: Sequence[tuple[str, ...]]) -> list[Points]:
+        """Times and values of a data variable that has no equation, for each of its elements.
+
+        Raises
+        ------
+        UnsupportedError
+            If no data was given for it.
+        """
+        found = []
+        for element in elements:
+            full = f"{name}[{','.join(element)}]" if element else name
+            points = self._series.get(_series_key(full))
+            if points is None:
+                raise UnsupportedError(f"no data for '{full}'; give a table that has it as load(..., data=...)")
+            found.append(points)
+        return found
+
+    def constants(self, texts: Sequence[str], sizes: Sequence[int]) -> list[float]:
+        """Numbers of GET DIRECT CONSTANTS for an array of some sizes, the last subscript fastest.
+
+        Raises
+        ------
+        UnsupportedError
+            If the file, its sheet or one of its cells cannot be read.
+        """
+        if len(texts) != 3:
+            raise UnsupportedError(f"constants from a file take file, sheet and cell, here {len(texts)} texts")
+        rows = self._sheet(texts[0], texts[1])
+        row, column, turned = self._cell(texts[0], texts[2])
+        wide = [size for size in sizes if size > 1]
+        if len(wide) > 2:
+            raise UnsupportedError("constants from a file fill at most two ranges at once")
+        count = (wide[0] if len(wide) == 2 else 1), (wide[-1] if wide else 1)
+        places = ((row + j, column + i) if turned else (row + i, column + j) for i in range(count[0])
+                  for j in range(count[1]))  # fmt: skip
+        return [self._number(rows, place, texts[0]) for place in places]
+
+    def points(self, texts: Sequence[str], count: int) -> list[Points]:
+        """Points of GET DIRECT DATA or LOOKUPS, for so many elements side by side.
+
+        Raises
+        ------
+        UnsupportedError
+            If the file or its sheet cannot be read, or holds no points there.
+        """
+        if len(texts) != 4:
+            raise UnsupportedError(
+                f"data from a file take file, sheet, row or column of times, and cell, here {len(texts)} texts"
+            )
+        rows = self._sheet(texts[0], texts[1])
+        row, column, _ = self._cell(texts[0], texts[3])
+        axis = texts[2].strip()
+        found = []
+        for number in range(count):
+            if axis.isdecimal():
+                length = max((len(line) for line in rows), default=0)
+                pairs = [(_at(rows, int(axis) - 1, k), _at(rows, row + number, k)) for k in range(column, length)]
+            elif axis.isalpha():
+                own = _letters(axis)
+                pairs = [(_at(rows, k, own), _at(rows, k, column + number)) for k in range(row, len(rows))]
+            else:
+                pairs = self._named_pairs(texts, rows, number)
+            known = [(_float(x), _float(y)) for x, y in pairs]
+            good = sorted((x, y) for x, y in known if x is not None and y is not None)
+            if not good:
+                raise UnsupportedError(f"'{texts[0]}' holds no numbers from cell {texts[3]} on")
+            found.append(([x for x, _ in good], [y for _, y in good]))
+        return found
+
+    def table(self, x: Sequence[float], y: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Points as a lookup has them: of several at one place the last counts."""
+        kept = dict(zip(x, y, strict=True))
+        return tuple(kept), tuple(kept.values())
+
+    def _named_pairs(self, texts: Sequence[str], rows: _Rows, number: int) -> list[tuple[Any, Any]]:
+        """Points whose places are ranges of cells with names."""
+        times = self._named(texts[0], texts[2])
+        values = self._named(texts[0], texts[3])
+        if times is None or values is None:
+            raise UnsupportedError(f"'{texts[2]}' is neither a row, a column nor a name in '{texts[0]}'")
+        down = times[2] > times[0]
+        length = times[2] - times[0] + 1 if down else times[3] - times[1] + 1
+        x = [_at(rows, times[0] + k * down, times[1] + k * (not down)) for k in range(length)]
+        first = (values[0] + number * (not down), values[1] + number * down)
+        y = [_at(rows, first[0] + k * down, first[1] + k * (not down)) for k in range(length)]
+        return list(zip(x, y, strict=True))
+
+    def _subscripts(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Elements of a range from cells in a row or a column."""
+        if len(texts) not in {4, 5}:
+            raise UnsupportedError(
+                f"elements from a file take file, sheet, two cells and a prefix, here {len(texts)} texts"
+            )
+        prefix = texts[4] if len(texts) == 5 else ""
+        rows = self._sheet(texts[0], texts[1])
+        row, column, _ = self._cell(texts[0], texts[2])
+        last = texts[3].strip()
+        if last.isdecimal():
+            length = max((len(line) for line in rows), default=0)
+            places = [(row, k) for k in range(column, length)]
+        elif last.isalpha():
+            places = [(k, column) for k in range(row, len(rows))]
+        else:
+            low, right, _ = self._cell(texts[0], last)
+            places = list(itertools.product(range(row, low + 1), range(column, right + 1)))
+        names = [_at(rows, *place) for place in places]
+        return tuple(f"{prefix}{_text(name)}" for name in names if name not in (None, ""))
+
+    def _number(self, rows: _Rows, place: tuple[int, int], file: str) -> float:
+        value = _at(rows, *place)
+        found = MISSING if value in (None, "") else _float(value)
+        if found is None:
+            raise UnsupportedError(f"'{file}' row {place[0] + 1} column {place[1] + 1} holds no number")
+        return found
+
+    def _cell(self, file: str, text: str) -> tuple[int, int, bool]:
+        """Row, column, both counted from 0, and whether values go on downwards."""
+        match = _CELL.fullmatch(text.strip())
+        if match:
+            return int(match.group(2)) - 1, _letters(match.group(1)), bool(match.group(3))
+        named = self._named(file, text.strip().rstrip("*"))
+        if named is None:
+            raise UnsupportedError(f"'{text}' is neither a cell nor a name in '{file}'")
+        return named[0], named[1], text.strip().endswith("*")
+
+    def _named(self, file: str, name: str) -> tuple[int, int, int, int] | None:
+        """Corners of a named range of cells, counted from 0."""
+        path = self._path(file)
+        if path.suffix.lower() not in _BOOKS:
+            return None
+        for known, defined in self._book(path).defined_names.items():
+            if known.casefold() == name.casefold():
+                cells = str(defined.attr_text).rpartition("!")[2].replace("$", "").split(":")
+                first, last = _CELL.fullmatch(cells[0]), _CELL.fullmatch(cells[-1])
+                if first and last:
+                    return (
+                        int(first.group(2)) - 1, _letters(first.group(1)),
+                        int(last.group(2)) - 1, _letters(last.group(1)),
+                    )  # fmt: skip
+        return None
+
+    def _path(self, file: str) -> Path:
+        if file.startswith("?"):
+            raise UnsupportedError(f"the file '{file}' is chosen when Vensim runs; write its name")
+        path = self.model.parent / file.replace("\\", "/")
+        if not path.is_file():
+            raise UnsupportedError(f"there is no file '{file}' beside the model")
+        if path.stat().st_size > LARGEST:
+            raise UnsupportedError(f"the file '{file}' has more than {LARGEST} bytes")
+        return path
+
+    def _book(self, path: Path) -> Any:
+        if path not in self._books:
+            from zipfile import BadZipFile
+
+            import openpyxl  # type: ignore[import-untyped]
+
+            try:
+                self._books[path] = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+            except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+                raise UnsupportedError(f"'{path.name}' is not an Excel file ({type(error).__name__})") from None
+        return self._books[path]
+
+    def _sheet(self, file: str, tab: str) -> _Rows:
+        """Cells of a sheet, row by row; for tables of text `tab` is what parts the columns."""
+        if (file, tab) in self._sheets:
+            return self._sheets[file, tab]
+        path = self._path(file)
+        suffix = path.suffix.lower()
+        if suffix in _BOOKS:
+            book = self._book(path)
+            name = next((name for name in book.sheetnames if name.casefold() == tab.casefold()), None)
+            if name is None:
+                raise UnsupportedError(f"'{file}' has no sheet '{tab}'; it has {', '.join(book.sheetnames)}")
+            sheet = book[name]
+            sheet.reset_dimensions()
+            rows: _Rows = [list(line) for line in sheet.iter_rows(values_only=True)]
+        elif suffix in _TABLES:
+            parted = {"\\t": "\t", "": _TABLES[suffix]}.get(tab, tab)
+            rows = _lines(path, parted if len(parted) == 1 else _TABLES[suffix])
+        else:
+            known = ", ".join([*sorted(_BOOKS), *_TABLES])
+            raise UnsupportedError(f"'{file}' is of a kind that is not read; known: {known}")
+        self._sheets[file, tab] = rows
+        return rows
+
+
+def _lines(path: Path, parted: str) -> _Rows:
+    return [[cell.strip() for cell in line] for line in csv.reader(decoded(path).splitlines(), delimiter=parted)]
+
+
+def _table_of_series(path: Path) -> dict[str, Points]:
+    """Data variables of a table: one a column under its name, or one a row behind it."""
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        raise ReadingError(f"no file '{path}' with data, or it is too large")
+    parted = _TABLES.get(path.suffix.lower())
+    if parted is None:
+        raise ReadingError(f"'{path}' is not a table of data; its name should end in one of {', '.join(_TABLES)}")
+    rows = [row for row in _lines(path, parted) if any(row)]
+    if rows and all(_float(cell) is not None for cell in rows[0][1:] if cell):
+        rows = [list(column) for column in itertools.zip_longest(*rows, fillvalue="")]
+    if len(rows) < 2:
+        raise ReadingError(f"'{path}' holds no data: it has fewer than two lines")
+    found: dict[str, Points] = {}
+    for place, name in enumerate(rows[0][1:], start=1):
+        pairs = [(_float(_at(rows, k, 0)), _float(_at(rows, k, place))) for k in range(1, len(rows))]
+        good = sorted((x, y) for x, y in pairs if x is not None and y is not None)
+        if name and good:
+            found[_series_key(name)] = [x for x, _ in good], [y for _, y in good]
+    return found
+
+
+def _series_key(name: str) -> str:
+    """A name with subscripts, so that blanks around commas and brackets do not count."""
+    return key(re.sub(r"\s*([\[\],])\s*", r"\1", name))
+
+
+def _at(rows: _Rows, row: int, column: int) -> Any:
+    return rows[row][column] if 0 <= row < len(rows) and 0 <= column < len(rows[row]) else None
+
+
+def _letters(text: str) -> int:
+    """Number of a column, counted from 0: `A` is 0, `AA` is 26."""
+    number = 0
+    for letter in text.upper():
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+def _float(value: Any) -> float | None:
+    """A cell as a number, if it is one."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _text(value: Any) -> str:
+    """A cell as the name of an element: whole numbers without a point."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

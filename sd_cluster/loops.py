@@ -1,0 +1,276 @@
+"""Expressions within loops over ranges: where an element lies, and sums that become loops of their own."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sd_cluster.arrays import Shape, Whole
+from sd_cluster.errors import ModelError
+from sd_cluster.expressions import (
+    NOISE,
+    REDUCTIONS,
+    TIME,
+    VECTOR_FUNCTIONS,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Operation,
+    walk,
+)
+from sd_cluster.model import key
+from sd_cluster.printing import Printer
+from sd_cluster.ranges import Ranges
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where a variable lies: in which vector, from where on, and its sizes and strides."""
+
+    vector: str
+    start: int
+    sizes: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.sizes)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """How far apart neighbours lie in each position."""
+        return tuple(math.prod(self.sizes[place + 1 :]) for place in range(len(self.sizes)))
+
+
+class LoopPrinter(Printer):
+    """Prints expressions whose names are indexed by ranges, within the loops at hand.
+
+    Attributes
+    ----------
+    blocks
+        Where each variable lies.
+    loops
+        Ranges that are being gone through, each with the name of its number, outermost first.
+    before
+        Lines that have to stand before the one being printed: sums.
+    single
+        Whether single elements are being printed, outside all loops.
+    tables
+        Index tables, by what they hold, with their places in `p`; more may be added while printing.
+    """
+
+    whole: Whole
+    ranges: Ranges
+    shapes: dict[str, Shape]
+    blocks: Mapping[str, Block]
+    sparse: dict[str, tuple[int, int, int]]
+    tables: dict[Sequence[int], int]
+    found: dict[tuple[str, str, int], Sequence[int]]
+    loops: list[tuple[str, str]]
+    before: list[str]
+    sums: int
+    single: bool
+    length: int
+
+    def _element(self, full: str) -> str:
+        """Source of one element by its full name."""
+        name, _, inside = full.partition("[")
+        if full in self.blocks:
+            name, inside = full, ""
+        block, place = self.blocks[name], 0
+        elements = inside.removesuffix("]").split(",") if inside else []
+        for element, (_, known), stride in zip(elements, self.shapes.get(name, ()), block.strides, strict=True):
+            place += stride * [key(item) for item in known].index(key(element))
+        return f"{block.vector}[{block.start + place}]"
+
+    def _places(self, subscript: str, dimension: str, elements: Sequence[str]) -> Sequence[int]:
+        """Places of a subscript's elements among those of a position; a `range` where they follow each other."""
+        asked = (subscript, dimension, len(elements))
+        if asked not in self.found:
+            own = self.ranges.elements(subscript)
+            places = (
+                range(len(own)) if own == elements else [self._known(e, subscript, dimension, elements) for e in own]
+            )
+            shift = places[0]
+            follow = all(place == shift + number for number, place in enumerate(places))
+            self.found[asked] = range(shift, shift + len(places)) if follow else tuple(places)
+        return self.found[asked]
+
+    def _index(self, places: Sequence[int], loop: str) -> str:
+        """Source of the place that belongs to a loop's number: a shift, or read from a table."""
+        if isinstance(places, range):
+            return f"{loop} + {places.start}" if places.start else loop
+        places = tuple(places)
+        if places not in self.tables:
+            self.tables[places] = self.length
+            self.length += len(places)
+        return f"int(p[{self.tables[places]} + {loop}])"
+
+    def number(self, expression: Expression) -> str:
+        """Source that gives the value of an expression within the loops at hand; sums come before it."""
+        match expression:
+            case Name() if expression.name == TIME:
+                return "t"
+            case Name():
+                return self.locals.get(expression.name) or self._read(expression.name, expression.indices)
+            case Lookup(table=table, indices=indices) if indices:
+                written = super().number(replace(expression, indices=()))
+                plain = f"p[{self.blocks[table.split('[')[0]].start}]"
+                return written.replace(plain, self._read(table, indices), 1)
+            case Call(function=function) if function in REDUCTIONS and function != "vector_select":
+                return self._summed(expression)
+            case Call(function="position", arguments=(Name(indices=(index,)),)):
+                if index not in self.ranges:
+                    return self._lone_place(index)
+                return f"({self._where(index, index, self.ranges.elements(index))} + 1.0)"
+            case Call(function=function) if function == NOISE:
+                element = "0.0"
+                for subscript, loop in self.loops:
+                    element = f"({element} * {len(self.ranges.elements(subscript))} + {loop})"
+                seed, stream, _ = expression.arguments
+                step = f"floor((clock - p[{self.slots[self.first_time]}]) / {self._dt()})"
+                return f"f_noise({self.number(seed)}, {self.number(stream)}, {element}, {step})"
+            case Call() if not self.single and takes_vectors(expression):
+                raise ModelError(f"{expression.function.replace('_', ' ')} should be the whole of an equation here")
+            case _:
+                return super().number(expression)
+
+    def _lone_place(self, element: str) -> str:
+        return f"{(self.ranges.place(self.ranges.home(element), element) or 0) + 1}.0"
+
+    def _read(self, name: str, indices: Sequence[str]) -> str:
+        if name in self.whole.sparse:
+            raise ModelError(f"the sparse table '{name}' is read outside a sum over its second range")
+        if not indices:
+            return self._element(name)
+        block, shape = self.blocks[name], self.shapes[name]
+        terms = [str(block.start)]
+        for index, (dimension, elements), stride in zip(indices, shape, block.strides, strict=True):
+            place = self._where(index, dimension, elements)
+            terms.append(f"({place}) * {stride}" if stride != 1 else place)
+        return f"{block.vector}[uint64({' + '.join(terms)})]"
+
+    def _where(self, index: str, dimension: str, elements: Sequence[str]) -> str:
+        """Source of the place of an index among the elements of a position."""
+        folded = key(index)
+        for subscript, loop in self.loops:
+            if key(subscript) == folded:
+                return self._index(self._places(subscript.removesuffix("!"), dimension, elements), loop)
+        if index.endswith("!"):
+            raise ModelError(f"'{index}' stands outside SUM and its like")
+        if index not in self.ranges:
+            return str(self._known(self.ranges.elements(index)[0], index, dimension, elements))
+        for subscript, loop in self.loops:
+            bare = subscript.removesuffix("!")
+            if self.ranges.elements(bare) == elements:
+                return self._index(range(len(elements)), loop)
+            there = [self.ranges.translated(element, bare, index) for element in self.ranges.elements(bare)]
+            if all(element is not None for element in there):
+                return self._index([self._known(str(e), index, dimension, elements) for e in there], loop)
+        raise ModelError(f"'{index}' on the right-hand side stands for no one element; map the ranges, or sum over it")
+
+    def _known(self, element: str, index: str, dimension: str, elements: Sequence[str]) -> int:
+        """Place of an element among those of a position, by its own name or through a mapping."""
+        if dimension in self.ranges and self.ranges.elements(dimension) == elements:
+            place = self.ranges.place(dimension, element)
+            if place is None:
+                other = self.ranges.translated(element, index.removesuffix("!"), dimension)
+                place = None if other is None else self.ranges.place(dimension, other)
+        else:
+            place = next((number for number, name in enumerate(elements) if key(name) == key(element)), None)
+        if place is None:
+            raise ModelError(f"element '{element}' is not among {', '.join(elements[:3])}, ...")
+        return place
+
+    def _summed(self, call: Call) -> str:
+        """A sum, product or extreme over ranges: a loop before the line that needs it."""
+        inner = call.arguments[0]
+        bound = {key(subscript) for subscript, _ in self.loops}
+        marked: dict[str, str] = {}
+        for node in walk(inner):
+            for index in node.indices if isinstance(node, Name | Lookup) else ():
+                if index.endswith("!") and key(index) not in bound:
+                    marked.setdefault(key(index), index)
+        if not marked:
+            return self.number(inner)
+        self.sums += 1
+        total, number = f"s{self.sums}", self.sums
+        outer, outer_loops = self.before, list(self.loops)
+        self.before = []
+        sparse = next((n for n in walk(inner) if isinstance(n, Name) and n.name in self.whole.sparse), None)
+        if sparse is not None:
+            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()))
+        else:
+            heads = []
+            for place, index in enumerate(marked.values()):
+                heads.append(f"for j{number}_{place} in range({len(self.ranges.elements(index.removesuffix('!')))}):")
+                self.loops.append((index, f"j{number}_{place}"))
+        text = self.number(inner)
+        step = {
+            "sum": f"{total} += {text}", "mean": f"{total} += {text}", "prod": f"{total} *= {text}",
+            "vmin": f"{total} = min({total}, {text})", "vmax": f"{total} = max({total}, {text})",
+        }[call.function]  # fmt: skip
+        lines = [*self.before, step]
+        for head in reversed(heads):
+            lines = [head, *(f"    {line}" for line in lines)]
+        first = {"prod": "1.0", "vmin": "1e300", "vmax": "-1e300"}.get(call.function, "0.0")
+        self.before = [*outer, f"{total} = {first}", *lines]
+        self.loops = outer_loops
+        if call.function == "mean":
+            return f"({total} / {self.ranges.count(index.removesuffix('!') for index in marked.values())})"
+        return total
+
+    def _sparse_loop(
+        self, table: Name, inner: Expression, number: int, marked: Sequence[str]
+    ) -> tuple[list[str], Expression]:
+        """The loop over what one row of a sparse table holds, and the summand with the table's entry in it."""
+        starts, columns, values = self.sparse[table.name]
+        row, column = table.indices
+        if list(map(key, marked)) != [key(column)] or not _is_factor(table, inner):
+            raise ModelError(f"the sparse table '{table.name}' should be a factor in a sum over its second range alone")
+        place = self._where(row, *self.shapes[table.name][0])
+        k, j = f"k{number}", f"j{number}"
+        heads = [f"for {k} in range(bits[uint64({starts} + {place})], bits[uint64({starts + 1} + {place})]):"]
+        self.before.append(f"{j} = bits[uint64({columns} + {k})]")
+        self.loops.append((column, j))
+        entry = f"\0p[uint64({values} + {k})]"
+        self.locals[entry] = entry[1:]
+        return heads, _replaced(inner, table, Name(entry))
+
+    def _name(self, name: str) -> str:
+        return self.locals.get(name) or self._element(name)
+
+
+def takes_vectors(node: Expression) -> bool:
+    """Whether a node is a function of a whole vector, whose equation has to be written out."""
+    vectors = VECTOR_FUNCTIONS.keys() | {"reorder", "vector_elm_map", "vector_select"}
+    return isinstance(node, Call) and node.function in vectors
+
+
+def _is_factor(table: Name, expression: Expression) -> bool:
+    """Whether an expression is zero wherever a table is."""
+    match expression:
+        case Name():
+            return expression == table
+        case Operation(operator="*", operands=operands):
+            return any(_is_factor(table, part) for part in operands)
+        case Operation(operator="/", operands=(first, _)):
+            return _is_factor(table, first)
+        case Operation(operator="neg", operands=(first,)):
+            return _is_factor(table, first)
+        case _:
+            return False
+
+
+def _replaced(expression: Expression, old: Name, new: Name) -> Expression:
+    match expression:
+        case Name():
+            return new if expression == old else expression
+        case Operation():
+            return Operation(expression.operator, tuple(_replaced(part, old, new) for part in expression.operands))
+        case Call():
+            return Call(expression.function, tuple(_replaced(part, old, new) for part in expression.arguments))
+        case Lookup():
+            return replace(expression, argument=_replaced(expression.argument, old, new))
+        case _:
+            return expression

@@ -1,0 +1,479 @@
+"""From what a model file says to equations: names looked up, functions known, delays and smooths made of stocks.
+
+Equations of arrays stay whole here, one for each equation of the file; `elements` writes them out.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from sd_cluster.arrays import MOST_WRITTEN, Piece
+from sd_cluster.errors import ModelError, ReadingError, UnsupportedError, near
+from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, depth
+from sd_cluster.external import Outside
+from sd_cluster.grammar import (
+    DEEPEST,
+    Application,
+    Dialect,
+    Figure,
+    Numbers,
+    Operator,
+    Points,
+    Quoted,
+    Reference,
+    Tree,
+)
+from sd_cluster.model import CONTROLS, Auxiliary, Equation, Frozen, Parameter, Stock, Table, key
+from sd_cluster.ranges import Ranges, clean
+from sd_cluster.source import Definition, MacroDefinition, Source
+
+_CONTROLS = {key(control): control for control in CONTROLS}
+
+_XMILE_NAMES = {"dt": "TIME STEP", "starttime": "INITIAL TIME", "stoptime": "FINAL TIME"}
+
+SEED = "NOISE SEED"
+"""The parameter that random functions draw by."""
+
+
+class Lowering:
+    """Turns a source into pieces: whole equations with what they are subscripted by.
+
+    Attributes
+    ----------
+    pieces
+        In file order; inner variables of delays and macros stand before the equations that need them.
+    faults
+        Why a variable cannot be computed, by its name.
+    """
+
+    def __init__(self, file: str, source: Source, ranges: Ranges, outside: Outside, functions: "Functions") -> None:
+        self.file, self.source, self.ranges, self.outside = file, source, ranges, outside
+        self.functions = functions
+        self.macros: dict[str, MacroDefinition] = {key(macro.name): macro for macro in source.macros}
+        self.pieces: list[Piece] = []
+        self.faults: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.calls = 0
+        self.draws = 0
+        self.main = Section(self, source.definitions)
+
+    def run(self) -> None:
+        """Lower all equations.
+
+        Raises
+        ------
+        ReadingError
+            If an equation names what is not there, or means nothing; the text names the variable.
+        """
+        self.main.read()
+        if self.draws and key(SEED) not in self.main.names:
+            note = "Seed of the random functions; another seed gives other numbers."
+            self.pieces.insert(0, Piece(Parameter(name=SEED, units="Dmnl", note=note)))
+
+    def add(self, piece: Piece) -> None:
+        """Keep a piece; one that is nested too deep is a `ReadingError`."""
+        equation = piece.equation
+        for item in ("expression", "rate", "initial", "following"):
+            if isinstance(part := getattr(equation, item, None), Expression) and depth(part) > DEEPEST:
+                raise ReadingError(
+                    f"{self.file}, variable '{equation.name}': more than {DEEPEST} operations stand one inside"
+                    " another; split it into several variables"
+                )
+        self.pieces.append(piece)
+
+
+class Section:
+    """The main model, or one use of a macro, with its own names.
+
+    `prefix` stands before the names of a macro's variables and `over` is what the equation that uses it runs over.
+    """
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        definitions: Sequence[Definition],
+        macro: str = "",
+        prefix: str = "",
+        bound: Mapping[str, str] | None = None,
+        over: tuple[str, ...] = (),
+    ) -> None:
+        self.lowering, self.definitions, self.macro, self.prefix, self.over = lowering, definitions, macro, prefix, over
+        self.names: dict[str, str] = dict(bound or {})
+        self.shapes: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {}
+        self.trees: dict[str, list[Definition]] = {}
+        for item in definitions:
+            self.trees.setdefault(key(item.name), []).append(item)
+        for folded, items in self.trees.items():
+            self.names[folded] = prefix + clean(items[0].name)
+        for item in definitions:
+            for output in _outputs(item.tree):
+                self.names.setdefault(key(output.name), prefix + clean(output.name))
+        self.tables = {folded for folded, items in self.trees.items() if _is_table(items[0])}
+        self.owner, self.folded = "", ""
+        self.subscripts: tuple[str, ...] = ()
+        self.exceptions: tuple[tuple[str, ...], ...] = ()
+
+    def read(self) -> None:
+        """Lower all definitions of this section."""
+        for folded, items in self.trees.items():
+            self.owner, self.folded = self.names[folded], folded
+            if len({len(item.subscripts) for item in items}) > 1 or (len(items) > 1 and not items[0].subscripts):
+                raise ReadingError(f"{self.lowering.file} defines '{self.owner}' twice; keep one of them")
+            try:
+                columns = zip(*(item.subscripts for item in items), strict=True)
+                self.shapes[folded] = tuple(map(self.lowering.ranges.dimension, columns))
+            except ModelError as error:
+                self.fail(str(error))
+        for folded, items in self.trees.items():
+            if folded == key(TIME):
+                continue
+            self.owner, self.folded = self.names[folded], folded
+            for item in items:
+                self._definition(item)
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise a `ReadingError` that names the variable being read."""
+        where = f", variable '{self.owner.split(' #')[0]}'" if self.owner else ""
+        where += f", macro {self.macro}" if self.macro else ""
+        raise ReadingError(f"{self.lowering.file}{where}: {what}")
+
+    def _definition(self, item: Definition) -> None:
+        self.subscripts, self.exceptions = item.subscripts, item.exceptions
+        before = len(self.lowering.pieces)
+        try:
+            if item.fault:
+                raise UnsupportedError(item.fault)
+            about = self._about(item)
+            for piece in self._pieces(item, about):
+                self.lowering.add(piece)
+        except UnsupportedError as reason:
+            if key(self.owner) in _CONTROLS:
+                self.fail(str(reason))
+            del self.lowering.pieces[before:]
+            within = f"macro {self.macro}: " if self.macro else ""
+            self.lowering.faults.setdefault(self.owner, within + " ".join(str(reason).split()))
+
+    def _about(self, item: Definition) -> dict[str, Any]:
+        return {
+            "name": self.owner,
+            "units": item.units,
+            "note": item.note,
+            "low": item.low,
+            "high": item.high,
+            "hidden": bool(self.prefix),
+        }
+
+    def piece(self, equation: Equation, values: tuple[Any, ...] | None = None) -> Piece:
+        """An equation over what the one being read runs over."""
+        return Piece(equation, (*self.over, *self.subscripts), self.exceptions, len(self.over), values)
+
+    def _pieces(self, item: Definition, about: dict[str, Any]) -> list[Piece]:
+        tree = item.tree
+        match tree:
+            case None:
+                return self._data(item, about, self.lowering.outside.series(self.owner, self.elements(item)))
+            case Points():
+                return [self.piece(self.table(tree, about))]
+            case Numbers():
+                return [self.piece(Parameter(**about), self._constants(tree, item))]
+            case Application() if item.kind != "stock" and (found := self._external(item, tree, about)) is not None:
+                return found
+            case Figure() if item.kind == "equation":
+                return [self.piece(Parameter(**about, value=tree.value))]
+            case Application() if key(tree.name) == "integ":
+                rate, initial = self.arguments("integ", tree.arguments, (2,))
+                return [self.piece(Stock(**about, rate=rate, initial=initial))]
+            case Application() if key(tree.name) in {"initial", "init"}:
+                (value,) = self.arguments("initial", tree.arguments, (1,))
+                return [self.piece(Frozen(**about, expression=value))]
+            case Application() if key(tree.name) == "active_initial":
+                run, start = self.arguments("active initial", tree.arguments, (2,))
+                return [self.piece(Auxiliary(**about, expression=run, initial=start))]
+        if item.kind == "stock":
+            assert item.initial is not None
+            rate, initial = self.lower(tree), self.lower(item.initial)
+            return [self.piece(Stock(**about, rate=rate, initial=initial, non_negative=item.non_negative))]
+        return [self.piece(Auxiliary(**about, expression=self.lower(tree)))]
+
+    def elements(self, item: Definition) -> list[tuple[str, ...]]:
+        """Elements that the left-hand side of a definition stands for, the last subscript fastest."""
+        if self.lowering.ranges.count(item.subscripts) > MOST_WRITTEN:
+            self.fail(f"it has more than {MOST_WRITTEN} elements; take fewer")
+        found: list[tuple[str, ...]] = [()]
+        for subscript in item.subscripts:
+            found = [(*before, name) for before in found for name in self.lowering.ranges.elements(subscript)]
+        return found
+
+    def _constants(self, numbers: Numbers, item: Definition) -> tuple[float, ...]:
+        flat = tuple(value for row in numbers.rows for value in row)
+        wanted = len(self.elements(item))
+        if len(flat) != wanted:
+            self.fail(f"has {len(flat)} numbers for {wanted} elements; give one number for each")
+        return flat
+
+    def _external(self, item: Definition, tree: Application, about: dict[str, Any]) -> list[Piece] | None:
+        """Equations from a function that reads a file, if that is what stands here."""
+        function = key(tree.name).replace("get_xls_", "get_direct_")
+        if function not in {"get_direct_data", "get_direct_constants", "get_direct_lookups"}:
+            return None
+        texts = [part.value for part in tree.arguments if isinstance(part, Quoted)]
+        if len(texts) != len(tree.arguments):
+            self.fail(f"{clean(tree.name)} takes texts in single quotes")
+        places = self.elements(item)
+        sizes = [len(self.lowering.ranges.elements(subscript)) for subscript in item.subscripts]
+        outside = self.lowering.outside
+        if function == "get_direct_constants":
+            values = outside.constants(texts, sizes)
+            if not item.subscripts:
+                return [self.piece(Parameter(**about, value=values[0]))]
+            return [self.piece(Parameter(**about), tuple(values))]
+        points = outside.points(texts, len(places))
+        if function == "get_direct_data":
+            return self._data(item, about, points)
+        tables = tuple(outside.table(x, y) for x, y in points)
+        return [self.piece(Table(**about, x=tables[0][0], y=tables[0][1]), tables)]
+
+    def _data(
+        self, item: Definition, about: dict[str, Any], points: Sequence[tuple[Sequence[float], Sequence[float]]]
+    ) -> list[Piece]:
+        """A variable read from tables over time."""
+        tables = tuple(self.lowering.outside.table(x, y) for x, y in points)
+        step, ahead = item.keyword == "hold backward", item.keyword == "look forward"
+        x, y = tables[0]
+        table = Table(name=f"{self.owner} #data", hidden=True, units=item.units, x=x, y=y, step=step, ahead=ahead)
+        read = Lookup(table.name, Name(TIME), indices=(*self.over, *self.subscripts))
+        return [self.piece(table, tables), self.piece(Auxiliary(**about, expression=read))]
+
+    def table(self, points: Points, about: dict[str, Any]) -> Table:
+        """A lookup from its points."""
+        if not points.x:
+            self.fail("the lookup has no points")
+        x, y = points.x, points.y
+        if not all(map(math.isfinite, (*x, *y))):
+            self.fail("the lookup holds a value that is not a number")
+        if len(set(zip(x, y, strict=True))) < len(x):
+            kept = dict.fromkeys(zip(x, y, strict=True))
+            x, y = tuple(place for place, _ in kept), tuple(value for _, value in kept)
+        if len(set(x)) < len(x):
+            self.fail("the lookup has two points at the same x; give each point its own x")
+        return Table(**about, x=x, y=y, beyond=points.kind == "extrapolate", step=points.kind == "discrete")
+
+    def hidden_name(self, what: str) -> str:
+        """A name for an inner variable that belongs to the equation being read."""
+        self.lowering.calls += 1
+        return f"{self.owner} #{self.lowering.calls} {what}"
+
+    def define(self, equation: Equation) -> Name:
+        """Add an inner variable that runs over what the equation being read runs over."""
+        self.lowering.add(self.piece(equation))
+        return self.inner(equation.name)
+
+    def inner(self, name: str) -> Name:
+        """A reference to an inner variable of the equation being read."""
+        return Name(name, (*self.over, *self.subscripts))
+
+    def auxiliary(self, what: str, expression: Expression) -> Expression:
+        """An inner variable for an expression; short ones stand for themselves."""
+        if isinstance(expression, Name | Number):
+            return expression
+        return self.define(Auxiliary(name=self.hidden_name(what), hidden=True, expression=expression))
+
+    def constant(self, tree: Tree, above: tuple[str, ...] = ()) -> float | None:
+        """Value of a tree made of constants of the file, if it is one."""
+        match tree:
+            case Figure():
+                return tree.value
+            case Reference(name=name, subscripts=()):
+                items = self.trees.get(key(name), ())
+                if len(items) != 1 or items[0].tree is None or items[0].subscripts or key(name) in above:
+                    return None
+                return None if items[0].kind == "stock" else self.constant(items[0].tree, (*above, key(name)))
+            case Operator(operator=("+" | "-" | "*" | "/" | "neg") as operator):
+                values = [self.constant(part, above) for part in tree.operands]
+                known = [value for value in values if value is not None]
+                if len(known) < len(values) or (operator == "/" and known[1] == 0.0):
+                    return None
+                first, last = known[0], known[-1]
+                return {
+                    "+": first + last, "-": first - last, "*": first * last, "neg": -first,
+                    "/": first / last if last else 0.0,
+                }[operator]  # fmt: skip
+        return None
+
+    def lower(self, tree: Tree | None) -> Expression:
+        """Our form of a tree."""
+        match tree:
+            case Figure():
+                return Number(tree.value)
+            case Reference():
+                return self._reference(tree)
+            case Operator():
+                return Operation(tree.operator, tuple(map(self.lower, tree.operands)))
+            case Application():
+                return self._application(tree)
+            case Quoted():
+                self.fail("a text stands where a number is expected")
+            case _:
+                self.fail("a table of numbers stands where a number is expected")
+
+    def _reference(self, tree: Reference) -> Expression:
+        folded = key(tree.name)
+        if folded == key(TIME) or (self.macro and folded == "time$"):
+            return Name(TIME)
+        if self.lowering.source.dialect == "xmile" and folded not in self.names and folded in _XMILE_NAMES:
+            return Name(_XMILE_NAMES[folded])
+        if folded == "pi" and folded not in self.names and self.lowering.source.dialect == "xmile":
+            return Call("pi", ())
+        if folded not in self.names and self.prefix and folded.rstrip("$") in _CONTROLS:
+            return Name(_CONTROLS[folded.rstrip("$")])
+        if folded not in self.names and self.prefix and folded.endswith("$"):
+            return self.lowering.main.named(tree.name.rstrip("$"), tree.subscripts)
+        return self.named(tree.name, tree.subscripts)
+
+    def named(self, name: str, subscripts: tuple[str, ...]) -> Expression:
+        """A reference to a variable of this section; a range or an element stands for its place, counted from 1."""
+        folded, ranges = key(name), self.lowering.ranges
+        if folded not in self.names:
+            if not subscripts and (name in ranges or ranges.is_element(name)):
+                return Call("position", (Name("", (clean(name),)),))
+            shown = clean(name)
+            visible = [known for known in self.names.values() if " #" not in known]
+            self.fail(f"reads '{shown}', which the model does not define{near(shown, visible)}")
+        if folded in self.tables:
+            self.fail(f"uses the lookup '{self.names[folded]}' without an argument")
+        return Name(self.names[folded], (*self.over, *self.indices(folded, subscripts)))
+
+    def indices(self, folded: str, subscripts: Sequence[str]) -> tuple[str, ...]:
+        """What the subscripts of a reference mean; XMILE may leave them out or write numbers and `*`."""
+        shape = self.shapes.get(folded, ())
+        if not subscripts and shape:
+            return tuple(name for name, _ in shape)
+        if len(subscripts) != len(shape) and folded in self.trees:
+            self.fail(
+                f"'{self.names[folded]}' is read with {len(subscripts)} subscript(s), it has {len(shape)}"
+                f"{': ' if shape else ''}{', '.join(name for name, _ in shape)}"
+            )
+        found = []
+        for place, subscript in enumerate(subscripts):
+            dimension, elements = shape[place] if shape else ("", ())
+            if subscript == "*":
+                found.append(f"{dimension}!")
+            elif subscript.isdecimal() and subscript not in map(key, elements):
+                if not 1 <= int(subscript) <= len(elements):
+                    self.fail(f"'{self.names[folded]}' has no element {subscript} in '{dimension}'")
+                found.append(elements[int(subscript) - 1])
+            else:
+                bare = subscript.removesuffix("!")
+                if not (bare in self.lowering.ranges or self.lowering.ranges.is_element(bare)):
+                    self.fail(
+                        f"reads '{self.names[folded]}[{subscript}]', but '{bare}' is neither a range nor an element"
+                    )
+                found.append(clean(bare) + ("!" if subscript.endswith("!") else ""))
+        return tuple(found)
+
+    def read_table(self, tree: Tree) -> tuple[str, tuple[str, ...]]:
+        """Name and indices of a lookup that stands among arguments."""
+        if not isinstance(tree, Reference) or key(tree.name) not in self.tables:
+            self.fail("a lookup should stand as the first argument")
+        folded = key(tree.name)
+        return self.names[folded], (*self.over, *self.indices(folded, tree.subscripts))
+
+    def _application(self, tree: Application) -> Expression:
+        known = self.lowering.functions
+        folded = key(tree.name)
+        if folded in self.tables:
+            (argument,) = self.arguments(self.names[folded], tree.arguments, (1,))
+            return Lookup(self.names[folded], argument, indices=(*self.over, *self.indices(folded, tree.subscripts)))
+        if folded in self.lowering.macros:
+            return self._macro(self.lowering.macros[folded], tree)
+        name = known.canonical(folded, self.lowering.source.dialect)
+        if name in known.of_trees:
+            return known.of_trees[name](self, tree.arguments)
+        if name not in FUNCTIONS:
+            shown = clean(tree.name)
+            raise UnsupportedError(
+                f"the function '{shown}' is not supported{near(folded, FUNCTIONS)}; {known.supported()}"
+            )
+        return Call(name, self.arguments(tree.name, tree.arguments, FUNCTIONS[name]))
+
+    def arguments(self, function: str, trees: Iterable[Tree], counts: tuple[int, ...]) -> tuple[Expression, ...]:
+        """Arguments, lowered; their number must be one of some counts."""
+        return tuple(map(self.lower, self.counted(function, tuple(trees), counts)))
+
+    def counted(self, function: str, trees: tuple[Tree, ...], counts: tuple[int, ...]) -> tuple[Tree, ...]:
+        """Arguments whose number must be one of some counts."""
+        if len(trees) not in counts:
+            expected = " or ".join(map(str, counts))
+            shown = clean(function).casefold()
+            self.fail(f"{shown} takes {expected} argument(s), here it has {len(trees)}")
+        return trees
+
+    def _macro(self, macro: MacroDefinition, tree: Application) -> Expression:
+        """Write a macro out in place: its variables become hidden ones, named after the variable that uses it."""
+        shown = key(macro.name).replace("_", " ")
+        if len(tree.arguments) != len(macro.inputs):
+            self.fail(f"macro {shown} takes {len(macro.inputs)} argument(s), here it has {len(tree.arguments)}")
+        if self.prefix.count("#") > 20 or self.lowering.calls > 1_000_000:
+            self.fail(f"macro {shown} uses itself without end")
+        prefix = self.hidden_name(shown) + ": "
+        bound: dict[str, str] = {}
+        over = (*self.over, *self.subscripts)
+        for parameter, argument in zip(macro.inputs, tree.arguments, strict=True):
+            name = prefix + clean(parameter)
+            self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
+            bound[key(parameter)] = name
+        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, over)
+        result = inner.names.get(key(macro.result or macro.name))
+        if result is None:
+            self.fail(f"macro {shown} does not define a variable of its own name, which is its value")
+        faults = dict(self.lowering.faults)
+        inner.read()
+        for name in self.lowering.faults.keys() - faults.keys():
+            raise UnsupportedError(self.lowering.faults.pop(name))
+        if len(tree.outputs) > len(macro.outputs):
+            self.fail(f"macro {shown} gives {len(macro.outputs)} further output(s), here {len(tree.outputs)} are named")
+        for output, inside in zip(tree.outputs, macro.outputs, strict=False):
+            if key(inside) not in inner.names:
+                self.fail(f"macro {shown} does not define its output '{inside}'")
+            target = Auxiliary(
+                name=self.names[key(output.name)], units="?", expression=Name(inner.names[key(inside)], over)
+            )
+            self.lowering.add(self.piece(target))
+        return Name(result, over)
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Functions that are more than their arguments (see `statefuls`).
+
+    Attributes
+    ----------
+    of_trees
+        By their common name: each takes the section it stands in and its arguments as they are written.
+    canonical
+        The common name of a function that a dialect calls otherwise.
+    supported
+        A sentence that names all functions.
+    """
+
+    of_trees: Mapping[str, Callable[[Section, tuple[Tree, ...]], Expression]]
+    canonical: Callable[[str, Dialect], str]
+    supported: Callable[[], str]
+
+
+def _is_table(item: Definition) -> bool:
+    if item.kind == "lookup" or isinstance(item.tree, Points):
+        return True
+    return isinstance(item.tree, Application) and key(item.tree.name) in {"get_xls_lookups", "get_direct_lookups"}
+
+
+def _outputs(tree: Tree | None) -> list[Reference]:
+    """Further outputs of the macros that a tree uses."""
+    match tree:
+        case Application():
+            return [*tree.outputs, *(output for part in tree.arguments for output in _outputs(part))]
+        case Operator():
+            return [output for part in tree.operands for output in _outputs(part)]
+        case _:
+            return []

@@ -1,0 +1,179 @@
+"""Named ranges of array variables: their elements, and which element of one stands for which of another."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sd_cluster.errors import ModelError, near
+from sd_cluster.model import key
+from sd_cluster.source import RangeDefinition
+
+
+@dataclass(frozen=True)
+class Range:
+    """A named range.
+
+    Attributes
+    ----------
+    name
+        As the modeller writes it.
+    elements
+        Names of its elements, in order.
+    mapped
+        For each range it maps to, by its key: the elements there, by their keys, and the element here for each.
+    """
+
+    name: str
+    elements: tuple[str, ...]
+    mapped: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False, compare=False)
+
+
+class Ranges:
+    """All ranges of a model; names are compared as Vensim compares them.
+
+    Raises
+    ------
+    ModelError
+        If a range holds itself, or maps to what does not fit it; the text names the range.
+    """
+
+    def __init__(self, definitions: Iterable[RangeDefinition]) -> None:
+        self._definitions = {key(item.name): item for item in definitions}
+        self._elements: dict[str, tuple[str, ...]] = {}
+        for folded in sorted(self._definitions, key=lambda name: bool(self._definitions[name].copied)):
+            self._elements[folded] = self._members(folded, ())
+        self._places: dict[str, dict[str, int]] = {}
+        known: dict[int, dict[str, int]] = {}
+        for folded, elements in self._elements.items():  # other names of one range share its elements
+            if id(elements) not in known:
+                known[id(elements)] = {key(name): place for place, name in enumerate(elements)}
+            self._places[folded] = known[id(elements)]
+        self._names = {
+            folded: self._elements[name][place]
+            for name, places in self._places.items()
+            for folded, place in places.items()
+        }
+        self.all = {folded: self._range(item) for folded, item in self._definitions.items()}
+
+    def _members(self, folded: str, above: tuple[str, ...]) -> tuple[str, ...]:
+        item = self._definitions[folded]
+        if folded in above:
+            raise ModelError(f"range '{item.name}' holds itself; name its elements")
+        if item.copied:
+            if key(item.copied) not in self._definitions:
+                raise ModelError(f"range '{item.name}' is another name of '{item.copied}', which is not defined")
+            return self._elements.get(key(item.copied)) or self._members(key(item.copied), (*above, folded))
+        found: dict[str, str] = {}
+        for member in item.members:
+            inner = key(member)
+            parts = self._members(inner, (*above, folded)) if inner in self._definitions else (clean(member),)
+            for part in parts:
+                found.setdefault(key(part), part)
+        if not found:
+            raise ModelError(f"range '{item.name}' has no elements")
+        return tuple(found.values())
+
+    def _range(self, item: RangeDefinition) -> Range:
+        own = self._elements[key(item.name)]
+        mapped: dict[str, dict[str, str]] = {}
+        for target, entries in item.mappings:
+            if key(target) not in self._elements:
+                raise ModelError(f"range '{item.name}' maps to '{target}', which is not defined")
+            groups = [self.elements(entry) for entry in entries] or [(name,) for name in self._elements[key(target)]]
+            if len(groups) != len(own):
+                raise ModelError(
+                    f"range '{item.name}' has {len(own)} elements, what it maps to in '{target}' has {len(groups)}"
+                )
+            mapped[key(target)] = {key(name): here for here, group in zip(own, groups, strict=True) for name in group}
+        return Range(clean(item.name), own, mapped)
+
+    def __contains__(self, name: str) -> bool:
+        return key(name) in self._elements
+
+    def is_element(self, name: str) -> bool:
+        """Whether a name is that of an element of some range."""
+        return key(name) in self._names
+
+    def elements(self, name: str) -> tuple[str, ...]:
+        """Elements of a range, or the one element of that name.
+
+        Raises
+        ------
+        ModelError
+            If there is neither; the text names the nearest one.
+        """
+        folded = key(name)
+        if folded in self._elements:
+            return self._elements[folded]
+        if folded in self._names:
+            return (self._names[folded],)
+        known = [*(item.name for item in self._definitions.values()), *self._names.values()]
+        raise ModelError(f"'{clean(name)}' is neither a range nor an element{near(name, known)}")
+
+    def count(self, subscripts: Iterable[str]) -> int:
+        """How many elements some subscripts together stand for."""
+        return math.prod(len(self.elements(subscript)) for subscript in subscripts)
+
+    def place(self, name: str, element: str) -> int | None:
+        """Where an element stands in a range, counted from 0; nothing where it does not."""
+        return self._places.get(key(name), {}).get(key(element))
+
+    def home(self, element: str) -> str:
+        """The widest range that holds an element, which numbers it."""
+        holders = [name for name, places in self._places.items() if key(element) in places]
+        return max(holders, key=lambda name: len(self._elements[name]))
+
+    def translated(self, element: str, loop: str, wanted: str) -> str | None:
+        """The element of range `wanted` that `element` of range `loop` stands for, if one does."""
+        place = self.place(wanted, element)
+        if place is not None:
+            return self._elements[key(wanted)][place]
+        target = self.all[key(wanted)]
+        for mapping in target.mapped.values():
+            if key(element) in mapping:
+                return mapping[key(element)]
+        source = self.all.get(key(loop))
+        others = source.mapped if source is not None else {}
+        for name in (key(wanted), *(other for other in others if self._shares(other, wanted))):
+            back = [there for there, here in others.get(name, {}).items() if key(here) == key(element)]
+            fitting = [there for there in back if self.place(wanted, there) is not None]
+            if len(fitting) == 1:
+                return self._names[fitting[0]]
+        return self._alias(element, loop, wanted)
+
+    def _shares(self, first: str, second: str) -> bool:
+        return bool(self._places[key(first)].keys() & self._places[key(second)].keys())
+
+    def _alias(self, element: str, loop: str, wanted: str) -> str | None:
+        """One step through a range that both map to."""
+        source, target = self.all.get(key(loop)), self.all[key(wanted)]
+        if source is None:
+            return None
+        for name in source.mapped.keys() & target.mapped.keys():
+            for there, here in source.mapped[name].items():
+                if key(here) == key(element) and there in target.mapped[name]:
+                    return target.mapped[name][there]
+        return None
+
+    def dimension(self, subscripts: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Name and elements of a position that these subscripts fill in different equations.
+
+        The smallest range that holds all of them, one that is named among them before others.
+        """
+        if len(set(subscripts)) == 1 and subscripts[0] in self:
+            return self.all[key(subscripts[0])].name, self._elements[key(subscripts[0])]
+        wanted: dict[str, str] = {}
+        for subscript in subscripts:
+            for element in self.elements(subscript):
+                wanted.setdefault(key(element), element)
+        named = [key(subscript) for subscript in subscripts if key(subscript) in self._elements]
+        fitting = [name for name, places in self._places.items() if all(element in places for element in wanted)]
+        if not fitting:
+            return " ".join(dict.fromkeys(map(clean, subscripts))), tuple(wanted.values())
+        best = min(fitting, key=lambda name: (len(self._elements[name]), name not in named))
+        return self.all[best].name, self._elements[best]
+
+
+def clean(name: str) -> str:
+    """A name as a person reads it: no quotes, single spaces."""
+    return " ".join(name.strip().strip('"').replace("_", " ").split()) if name.strip() else name

@@ -1,0 +1,349 @@
+"""Functions that are more than their arguments: delays, smooths, pipes, random numbers, lookups, sums over ranges.
+
+Each is made of stocks, held values and built-in functions of the one equation language.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sd_cluster.delays import (
+    Trees,
+    chained,
+    fixed,
+    material,
+    minus,
+    of_order,
+    over,
+    plus,
+    straightline,
+    times,
+    xmile_delay,
+    xmile_order,
+)
+from sd_cluster.errors import UnsupportedError
+from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
+from sd_cluster.grammar import Dialect, Points, Reference
+from sd_cluster.lowering import SEED, Functions, Section
+from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
+
+_VENSIM = {
+    "smoothi": "smooth",
+    "smooth3i": "smooth3",
+    "delay1i": "delay1",
+    "delay3i": "delay3",
+    "int": "integer",
+    "vector_sort_order": "sorted_order",
+    "vector_rank": "ranked",
+    "vector_reorder": "reorder",
+    "invert_matrix": "inverted",
+    "random_0_1": "random_uniform",
+    "lookup_backward": "lookup_step",
+    "lookup_forward": "lookup_ahead",
+    "lookup_extrapolate": "lookup_beyond",
+}
+_XMILE = {
+    **_VENSIM,
+    "delay": "xmile_delay",
+    "delayn": "xmile_delay_n",
+    "smth1": "smooth",
+    "smth3": "smooth3",
+    "smthn": "xmile_smooth_n",
+    "forcst": "forecast",
+    "safediv": "xmile_safediv",
+    "pulse": "xmile_pulse_of",
+    "init": "initial",
+    "max": "xmile_max",
+    "min": "xmile_min",
+    "size": "elmcount",
+    "random": "xmile_random",
+    "uniform": "xmile_random",
+    "normal": "xmile_normal",
+    "lookup": "lookup_own",
+    "lookupinv": "lookup_invert",
+    "gammaln": "gamma_ln",
+    "trend": "trend",
+}
+
+
+def canonical(folded: str, dialect: Dialect) -> str:
+    """One name for a function that the dialects and their versions call differently."""
+    return (_XMILE if dialect == "xmile" else _VENSIM).get(folded, folded)
+
+
+def _sampled(section: Section, trees: Trees) -> Expression:
+    """SAMPLE IF TRUE: the input where the condition holds, else what it was; it may read itself in its condition."""
+    condition, value, initial = section.arguments("sample if true", trees, (3,))
+    held = section.hidden_name("sample")
+    own = section.inner(held)
+
+    def before(name: Name) -> Expression:
+        return own if name.name == section.owner else name
+
+    condition, value = replace_names(condition, before), replace_names(value, before)
+    taken = section.hidden_name("sampled")
+    section.define(Held(name=held, hidden=True, following=section.inner(taken), initial=initial))
+    chosen = Call("if_then_else", (condition, value, own))
+    return section.define(Auxiliary(name=taken, hidden=True, expression=chosen, initial=initial))
+
+
+def _previous(section: Section, trees: Trees) -> Expression:
+    """XMILE's PREVIOUS: a value one step ago."""
+    trees = section.counted("previous", trees, (1, 2))
+    value = section.lower(trees[0])
+    initial = section.lower(trees[1]) if len(trees) == 2 else Number(0.0)
+    return section.define(Held(name=section.hidden_name("previous"), hidden=True, following=value, initial=initial))
+
+
+def _averaged(section: Section, value: Expression, time: Expression, initial: Expression) -> Name:
+    name = section.hidden_name("average")
+    rate = over(minus(value, section.inner(name)), time)
+    return section.define(Stock(name=name, hidden=True, rate=rate, initial=initial))
+
+
+def _trend(section: Section, trees: Trees) -> Expression:
+    """TREND: fractional rate of change against a smoothed past."""
+    trees = section.counted("trend", trees, (2, 3))
+    value, time = section.auxiliary("input", section.lower(trees[0])), section.lower(trees[1])
+    trend = section.lower(trees[2]) if len(trees) == 3 else Number(0.0)
+    average = _averaged(section, value, time, over(value, plus(Number(1.0), times(trend, time))))
+    return Call("zidz", (minus(value, average), times(time, Call("abs", (average,)))))
+
+
+def _forecast(section: Section, trees: Trees) -> Expression:
+    """FORECAST: the trend against a smoothed past, drawn on."""
+    trees = section.counted("forecast", trees, (3, 4))
+    value, time = section.auxiliary("input", section.lower(trees[0])), section.lower(trees[1])
+    ahead = section.lower(trees[2])
+    trend = section.lower(trees[3]) if len(trees) == 4 else Number(0.0)
+    average = _averaged(section, value, time, over(value, plus(Number(1.0), trend)))
+    change = Call("zidz", (minus(value, average), times(time, average)))
+    return times(value, plus(Number(1.0), times(change, ahead)))
+
+
+def _npv(section: Section, trees: Trees) -> Expression:
+    """NPV: a stream's value so far, discounted to the start."""
+    stream, rate, initial, factor = section.arguments("npv", trees, (4,))
+    step, name = Name("TIME STEP"), section.hidden_name("discount")
+    stream, rate = section.auxiliary("stream", stream), section.auxiliary("rate", rate)
+    falling = over(Operation("neg", (times(section.inner(name), rate),)), plus(Number(1.0), times(rate, step)))
+    discount = section.define(Stock(name=name, hidden=True, rate=falling, initial=Number(1.0)))
+    total = section.hidden_name("discounted sum")
+    so_far = section.define(Stock(name=total, hidden=True, rate=times(stream, discount), initial=initial))
+    return times(plus(so_far, times(stream, step, discount)), factor)
+
+
+def _noise(section: Section) -> Expression:
+    section.lowering.draws += 1
+    seed = section.lowering.main.names.get("noise_seed", SEED)
+    return Call("noise", (Name(seed), Number(float(section.lowering.draws)), Number(0.0)))
+
+
+def _uniform(section: Section, trees: Trees) -> Expression:
+    trees = section.counted("random uniform", trees, (0, 2, 3))
+    if not trees:
+        return _noise(section)
+    low, high = section.lower(trees[0]), section.lower(trees[1])
+    return plus(low, times(minus(high, low), _noise(section)))
+
+
+def _normal(section: Section, trees: Trees) -> Expression:
+    low, high, mean, deviation, *_ = section.arguments("random normal", trees, (4, 5))
+    share = Call("normal_share", (low, high, mean, deviation, _noise(section)))
+    return plus(mean, times(deviation, Call("normal", (share,))))
+
+
+def _xmile_normal(section: Section, trees: Trees) -> Expression:
+    mean, deviation, *_ = section.arguments("normal", trees, (2, 3))
+    return plus(mean, times(deviation, Call("normal", (_noise(section),))))
+
+
+def _exponential(section: Section, trees: Trees) -> Expression:
+    low, high, shift, stretch, *_ = section.arguments("random exponential", trees, (4, 5))
+    return Call("exponential_between", (_noise(section), low, high, shift, stretch))
+
+
+def _with_lookup(section: Section, trees: Trees) -> Expression:
+    trees = section.counted("with lookup", trees, (2,))
+    if not isinstance(trees[1], Points):
+        section.fail("with lookup takes an input and the points of a lookup")
+    argument = section.lower(trees[0])
+    table = section.table(trees[1], {"name": section.hidden_name("lookup"), "hidden": True})
+    section.lowering.add(section.piece(table))
+    return Lookup(table.name, argument, indices=section.inner("").indices)
+
+
+def _looked_up(how: str) -> Callable[[Section, Trees], Expression]:
+    """Reads a lookup in another way than its own."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        trees = section.counted(f"lookup {how}", trees, (2,))
+        name, indices = section.read_table(trees[0])
+        return Lookup(name, section.lower(trees[1]), how=how, indices=indices)
+
+    return lowered
+
+
+def _initial(section: Section, trees: Trees) -> Expression:
+    (value,) = section.arguments("initial", trees, (1,))
+    return section.define(Frozen(name=section.hidden_name("initial"), hidden=True, expression=value))
+
+
+def _active_initial(section: Section, trees: Trees) -> Expression:
+    run, start = section.arguments("active initial", trees, (2,))
+    name = section.hidden_name("active initial")
+    return section.define(Auxiliary(name=name, hidden=True, expression=run, initial=start))
+
+
+def _integ(section: Section, trees: Trees) -> Expression:
+    section.fail("INTEG stands inside an expression; give the stock a variable of its own")
+
+
+def _log(section: Section, trees: Trees) -> Expression:
+    value, *base = section.arguments("log", trees, (1, 2))
+    return Call("log", (value, *(base or [Number(10.0)])))
+
+
+def _game(section: Section, trees: Trees) -> Expression:
+    return section.arguments("game", trees, (1,))[0]
+
+
+def _elmcount(section: Section, trees: Trees) -> Expression:
+    (tree,) = section.counted("elmcount", trees, (1,))
+    if not isinstance(tree, Reference):
+        section.fail("elmcount takes the name of a range")
+    shape = section.shapes.get(key(tree.name), ())
+    if tree.name not in section.lowering.ranges and shape:
+        return Number(float(len(shape[0][1])))
+    if tree.name not in section.lowering.ranges:
+        section.fail(f"elmcount takes the name of a range, which '{tree.name}' is not")
+    return Number(float(len(section.lowering.ranges.elements(tree.name))))
+
+
+def _reduction(name: str) -> Callable[[Section, Trees], Expression]:
+    def lowered(section: Section, trees: Trees) -> Expression:
+        (argument,) = section.arguments(name, trees, (1,))
+        if section.lowering.source.dialect == "xmile" and isinstance(argument, Name):
+            bare = isinstance(trees[0], Reference) and not trees[0].subscripts
+            indices = tuple(f"{index}!" if bare and not index.endswith("!") else index for index in argument.indices)
+            argument = replace(argument, indices=indices)
+        return Call(name, (argument,))
+
+    return lowered
+
+
+def _vector_select(section: Section, trees: Trees) -> Expression:
+    trees = section.counted("vector select", trees, (5,))
+    action = section.constant(trees[3])
+    if action is None or action not in range(11):
+        raise UnsupportedError("the numerical action of VECTOR SELECT should be a number from 0 to 10")
+    chosen, values, missing = (section.lower(tree) for tree in trees[:3])
+    return Call("vector_select", (chosen, values, missing, Number(action)))
+
+
+def _plain(name: str, count: int) -> Callable[[Section, Trees], Expression]:
+    """A function of whole arrays, which `elements` takes apart."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        return Call(name, section.arguments(name.replace("_", " "), trees, (count,)))
+
+    return lowered
+
+
+def _extreme(name: str) -> Callable[[Section, Trees], Expression]:
+    """XMILE's MAX and MIN: of several numbers, or of an array."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        if len(trees) == 1:
+            return _reduction(f"v{name}")(section, trees)
+        first, *others = section.arguments(name, trees, tuple(range(2, 50)))
+        for other in others:
+            first = Call(name, (first, other))
+        return first
+
+    return lowered
+
+
+def _xmile_pulse(section: Section, trees: Trees) -> Expression:
+    trees = section.counted("pulse", trees, (1, 2, 3))
+    size, *when = (section.lower(tree) for tree in trees)
+    if len(when) == 2 and section.constant(trees[2]) != 0.0:
+        return Call("xmile_pulse_train", (when[0], when[1], size))
+    return Call("xmile_pulse", (when[0] if when else Name("INITIAL TIME"), size))
+
+
+def _safediv(section: Section, trees: Trees) -> Expression:
+    arguments = section.arguments("safediv", trees, (2, 3))
+    return Call("zidz" if len(arguments) == 2 else "xidz", arguments)
+
+
+FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
+    "active_initial": _active_initial,
+    "allocate_available": _plain("allocate_available", 3),
+    "allocate_by_priority": _plain("allocate_by_priority", 5),
+    "delay1": chained("delay", 1),
+    "delay3": chained("delay", 3),
+    "delay_fixed": fixed,
+    "delay_material": material,
+    "delay_n": of_order("delay"),
+    "depreciate_straightline": straightline,
+    "elmcount": _elmcount,
+    "forecast": _forecast,
+    "game": _game,
+    "initial": _initial,
+    "integ": _integ,
+    "inverted": lambda section, trees: _plain("inverted", 1)(
+        section, section.counted("invert matrix", trees, (1, 2))[:1]
+    ),
+    "log": _log,
+    "log10": _log,
+    "lookup_ahead": _looked_up("ahead"),
+    "lookup_beyond": _looked_up("beyond"),
+    "lookup_invert": _looked_up("invert"),
+    "lookup_own": _looked_up(""),
+    "lookup_step": _looked_up("step"),
+    "mean": _reduction("mean"),
+    "npv": _npv,
+    "previous": _previous,
+    "prod": _reduction("prod"),
+    "random_exponential": _exponential,
+    "random_normal": _normal,
+    "random_uniform": _uniform,
+    "ranked": _plain("ranked", 2),
+    "reorder": _plain("reorder", 2),
+    "sample_if_true": _sampled,
+    "smooth": chained("smooth", 1),
+    "smooth3": chained("smooth", 3),
+    "smooth_n": of_order("smooth"),
+    "sorted_order": _plain("sorted_order", 2),
+    "sum": _reduction("sum"),
+    "trend": _trend,
+    "vector_elm_map": _plain("vector_elm_map", 2),
+    "vector_select": _vector_select,
+    "vmax": _reduction("vmax"),
+    "vmin": _reduction("vmin"),
+    "with_lookup": _with_lookup,
+    "xmile_delay": xmile_delay,
+    "xmile_delay_n": xmile_order("delay"),
+    "xmile_max": _extreme("max"),
+    "xmile_min": _extreme("min"),
+    "xmile_normal": _xmile_normal,
+    "xmile_pulse_of": _xmile_pulse,
+    "xmile_random": _uniform,
+    "xmile_safediv": _safediv,
+    "xmile_smooth_n": xmile_order("smooth"),
+}
+"""Functions by their common name; each takes the section it stands in and its arguments as they are written."""
+
+_INNER = {"exponential_between", "noise", "normal", "normal_share"}
+
+
+def supported() -> str:
+    """A sentence that names all functions."""
+    own = {name for name in FUNCTIONS if not name.startswith("xmile") and name not in _INNER}
+    written = {theirs: ours for ours, theirs in _VENSIM.items()}
+    more = {written.get(name, name) for name in FUNCTIONS_OF_TREES if not name.startswith("xmile")}
+    return f"supported: {', '.join(sorted(name.replace('_', ' ') for name in own | more))}"
+
+
+KNOWN = Functions(FUNCTIONS_OF_TREES, canonical, supported)
+"""What the lowering is given."""

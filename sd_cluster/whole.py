@@ -1,0 +1,439 @@
+"""Equations of arrays kept whole and printed as loops, so that source and compile time do not grow with the ranges.
+
+Every variable is a block of numbers: stocks in `y`, all others in `p`, the last subscript fastest. An equation over
+ranges is one nest of loops with its sums inside. Only where elements of an array depend on other elements of the same
+array at the same moment are its equations written out, element by element, and put in order. A constant table over two
+ranges may be sparse: a sum over it visits what it holds and nothing else (its whole numbers lie in `p` bit by bit, and
+indices are taken without sign).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+
+from sd_cluster.arrays import MOST_WRITTEN, Piece, Shape, Whole, element_name, equations_of, shapes_of
+from sd_cluster.errors import ModelError
+from sd_cluster.expressions import (
+    NOISE,
+    TIME,
+    VARYING,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Number,
+    walk,
+)
+from sd_cluster.loops import Block, LoopPrinter, takes_vectors
+from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
+from sd_cluster.runtime import EMPTY
+from sd_cluster.structure import Structure, followed, running, starting
+
+
+class WholePrinter(LoopPrinter):
+    """Prints the equations of a model whose arrays are kept whole."""
+
+    def __init__(self, model: Model, whole: Whole) -> None:
+        self.model, self.whole, self.ranges = model, whole, whole.ranges
+        pieces = list(_of_one_kind(whole.pieces))
+        self.shapes: dict[str, Shape] = shapes_of(pieces, whole.ranges)
+        self.pieces: dict[str, list[Piece]] = {}
+        for piece in pieces:
+            self.pieces.setdefault(piece.equation.name, []).append(piece)
+        self.kinds: dict[str, Equation] = {name: pieces[0].equation for name, pieces in self.pieces.items()}
+        self.time_step = next(name for name in self.kinds if key(name) == "time_step")
+        self.first_time = next(name for name in self.kinds if key(name) == "initial_time")
+        self.constant, self.moving = self._classified()
+        self._lay_out()
+        self.locals: dict[str, str] = {}
+        self.stock_slots: dict[str, int] = {}
+        self.structure = self._structure()
+        self.loops: list[tuple[str, str]] = []
+        self.before: list[str] = []
+        self.found: dict[tuple[str, str, int], Sequence[int]] = {}
+        self.sums, self.single = 0, False
+
+    def _reads(self, expressions: Iterable[Expression]) -> set[str]:
+        found = set()
+        for expression in expressions:
+            for node in walk(expression):
+                if isinstance(node, Name) and node.name:
+                    found.add(node.name)
+                elif isinstance(node, Lookup):
+                    found.add(node.table)
+        return found
+
+    def _own(self, name: str) -> list[Expression]:
+        """Expressions that give an auxiliary its value during a run."""
+        return [part for piece in self.pieces[name] if (part := running(piece.equation)) is not None]
+
+    def _classified(self) -> tuple[list[str], list[str]]:
+        """Auxiliaries that depend on parameters alone, and the others."""
+        changing = {TIME} | {n for n, kind in self.kinds.items() if isinstance(kind, Stock | Frozen | Held)}
+        auxiliaries = [name for name, kind in self.kinds.items() if isinstance(kind, Auxiliary)]
+        while True:
+            before = len(changing)
+            for name in auxiliaries:
+                own = self._own(name)
+                varies = any(isinstance(n, Call) and n.function in VARYING for part in own for n in walk(part))
+                first = any(piece.equation.initial is not None for piece in self.pieces[name]
+                            if isinstance(piece.equation, Auxiliary))  # fmt: skip
+                if name not in changing and (varies or first or self._reads(own) & changing):
+                    changing.add(name)
+            if len(changing) == before:
+                break
+        return [n for n in auxiliaries if n not in changing], [n for n in auxiliaries if n in changing]
+
+    def _lay_out(self) -> None:
+        """Give every variable its block; behind them in `p` lie index tables, lookups and sparse tables."""
+        blocks: dict[str, Block] = {}
+        self.blocks = blocks
+        self.n_stocks, place = 0, 0
+        kept: list[tuple[str, tuple[int, ...]]] = []
+        for name, kind in self.kinds.items():
+            sizes = tuple(len(elements) for _, elements in self.shapes.get(name, ()))
+            if isinstance(kind, Stock):
+                blocks[name] = Block("y", self.n_stocks, sizes)
+                self.n_stocks += math.prod(sizes)
+            elif name not in self.whole.sparse:
+                kept.append((name, sizes))
+                if isinstance(kind, Held):
+                    kept.append((f"{name} #next", sizes))
+                    if kind.delay is not None:
+                        kept.append((f"{name} #pipe", sizes))
+        for name, sizes in kept:
+            blocks[name] = Block("p", place, sizes)
+            place += math.prod(sizes)
+        self.half_step, self.length = place, place + 1
+        self.tables: dict[Sequence[int], int] = {}
+        self.sparse: dict[str, tuple[int, int, int]] = {}
+        for name, matrix in self.whole.sparse.items():
+            rows, stored = matrix.shape[0], matrix.nnz
+            self.sparse[name] = self.length, self.length + rows + 1, self.length + rows + 1 + stored
+            self.length += rows + 1 + 2 * stored
+        self.slots = {name: block.start for name, block in self.blocks.items() if block.vector == "p"}
+        visible = [n for n, kind in self.kinds.items() if not isinstance(kind, Table) and not kind.hidden]
+        self.visible = [name for name in visible if name not in self.whole.sparse]
+        self.names = tuple(full for name in self.visible for full in self._full_names(name))
+
+    @property
+    def stocks(self) -> tuple[str, ...]:
+        """Names of the elements of all stocks in the order of `y`."""
+        return tuple(full for n, kind in self.kinds.items() if isinstance(kind, Stock) for full in self._full_names(n))
+
+    def _full_names(self, name: str) -> Iterator[str]:
+        import itertools
+
+        for row in itertools.product(*(elements for _, elements in self.shapes.get(name, ()))):
+            yield element_name(name, row)
+
+    def _structure(self) -> Structure:
+        """What the rest of the house asks of a structure."""
+        of_kind = {kind: tuple(n for n, item in self.kinds.items() if isinstance(item, kind))
+                   for kind in (Parameter, Stock, Frozen, Table, Held)}  # fmt: skip
+        noisy = {
+            name.split(" #")[0]
+            for name in self.moving
+            if any(isinstance(n, Call) and n.function == NOISE for part in self._own(name) for n in walk(part))
+        }
+        stepwise = (*sorted(noisy), *dict.fromkeys(name.split(" #")[0] for name in of_kind[Held]))
+        return Structure(
+            parameters=of_kind[Parameter],
+            stocks=of_kind[Stock],
+            frozen=of_kind[Frozen],
+            tables=of_kind[Table],
+            constant=tuple(self.constant),
+            moving=tuple(self.moving),
+            initial=(),
+            equations=self.kinds,
+            held=of_kind[Held],
+            stepwise=stepwise,
+        )
+
+    def vector(self) -> Any:
+        """The vector `p` with the model's own parameters and tables; index tables are known once all is printed."""
+        p = np.zeros(self.length)
+        for name, kind in self.kinds.items():
+            if isinstance(kind, Parameter) and name not in self.whole.sparse:
+                for piece in sorted(self.pieces[name], key=lambda piece: -self.ranges.count(piece.subscripts)):
+                    places = self._flat(piece)
+                    equation = piece.equation
+                    assert isinstance(equation, Parameter)
+                    p[self.blocks[name].start + places] = equation.value if piece.values is None else piece.values
+        for numbers, start in self.tables.items():
+            p[start : start + len(numbers)] = numbers
+        bits = p.view(np.int64)
+        for name, (starts, columns, values) in self.sparse.items():
+            matrix = self.whole.sparse[name]
+            bits[starts:columns] = matrix.indptr
+            bits[columns:values] = matrix.indices
+            p[values : values + matrix.nnz] = matrix.data
+        pieces = [p]
+        end = self.length
+        for name, kind in self.kinds.items():
+            if isinstance(kind, Table):
+                for piece in self.pieces[name]:
+                    equation = piece.equation
+                    assert isinstance(equation, Table)
+                    points = piece.values or [(equation.x, equation.y)] * self.ranges.count(piece.subscripts)
+                    for place, (x, y) in zip(self._flat(piece), points, strict=True):
+                        p[self.blocks[name].start + place] = float(end)
+                        pieces.append(np.array([len(x), *x, *y], dtype=float))
+                        end += 1 + 2 * len(x)
+        return np.concatenate(pieces)
+
+    def _flat(self, piece: Piece) -> Any:
+        """Places of a piece's elements within its variable's block, in the order of its subscripts."""
+        name = piece.equation.name
+        shape, block = self.shapes.get(name, ()), self.blocks[name]
+        flat = np.zeros(1, dtype=np.int64)
+        for (dimension, elements), subscript, stride in zip(shape, piece.subscripts, block.strides, strict=True):
+            own = np.array(self._places(subscript, dimension, elements), dtype=np.int64)
+            flat = (flat[:, np.newaxis] + own * stride).ravel()
+        return flat
+
+    def source(self) -> str:
+        """Source of `constants`, `initial`, `rates`, `outputs`, `hold` and `limit`."""
+        stocks = [name for name, kind in self.kinds.items() if isinstance(kind, Stock)]
+        needed = self._upstream_of(
+            part for n in stocks for piece in self.pieces[n] for part in followed(piece.equation)
+        )
+        rates = self._ordered(self.moving, running, needed)
+        for name in stocks:
+            rates += [line for piece in self.pieces[name] for line in self._rate(piece)]
+        total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
+        outputs = self._ordered(self.moving, running, set(self.moving))
+        column = 0
+        for name in self.visible:
+            block = self.blocks[name]
+            outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
+            column += block.count
+        bits = ["bits = p.view(int64)"] if self.sparse else []
+        starts = [n for n, kind in self.kinds.items() if isinstance(kind, Auxiliary | Stock | Frozen | Held)]
+        starts = [name for name in starts if name not in self.constant]
+        parts = [
+            self._function(
+                "constants(p)", bits + self._ordered(self.constant, running, set(self.constant)), clock=False
+            ),
+            self._function("initial(t, tick, p, y)", bits + self._ordered(starts, starting, set(starts))),
+            self._function("rates(t, tick, y, p, dy)", bits + rates + total),
+            self._function("outputs(t, tick, y, p, out)", bits + outputs),
+            self._function("hold(t, tick, y, p)", bits + self._holds()),
+            self._function("limit(y)", self._limits(), clock=False),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def _upstream_of(self, expressions: Iterable[Expression]) -> set[str]:
+        wanted: set[str] = set()
+        moving = set(self.moving)
+        pending = list(self._reads(expressions))
+        while pending:
+            name = pending.pop()
+            if name in moving and name not in wanted:
+                wanted.add(name)
+                pending += self._reads(self._own(name))
+        return wanted
+
+    def _ordered(self, names: Sequence[str], value: Any, wanted: set[str]) -> list[str]:
+        """Loops that compute some variables, each after what it reads; circles of arrays are written out."""
+        members = {name: name for name in names if name in wanted}
+        groups: dict[str, list[str]] = {name: [name] for name in members}
+        graph: dict[str, set[str]] = {}
+        for name in members:
+            found = [value(piece.equation) for piece in self.pieces[name]]
+            graph[name] = self._reads(part for part in found if part is not None)
+        while True:
+            joined: dict[str, set[str]] = {group: set() for group in groups}
+            for name, reads in graph.items():
+                joined[members[name]] |= {members[read] for read in reads if read in members}
+            loops = {group for group in groups if group in joined[group]}
+            for group in groups:
+                joined[group].discard(group)
+            try:
+                order = list(TopologicalSorter(joined).static_order())
+                break
+            except CycleError as error:
+                circle = list(dict.fromkeys(error.args[1]))
+                for group in circle[1:]:
+                    groups[circle[0]] += groups.pop(group)
+                members |= dict.fromkeys(groups[circle[0]], circle[0])
+        lines: list[str] = []
+        for group in order:
+            parts = [value(piece.equation) for name in groups[group] for piece in self.pieces[name]]
+            vectors = any(takes_vectors(node) for part in parts if part is not None for node in walk(part))
+            if group in loops or len(groups[group]) > 1 or vectors:
+                lines += self._written_out(groups[group], value)
+            else:
+                lines += [line for piece in self._sorted(group) for line in self._assigned(piece, value)]
+        return lines
+
+    def _sorted(self, name: str) -> list[Piece]:
+        """Pieces of a variable, those for fewer elements last: they count before those for more."""
+        return sorted(self.pieces[name], key=lambda piece: -self.ranges.count(piece.subscripts))
+
+    def _written_out(self, names: Sequence[str], value: Any) -> list[str]:
+        """Single elements in an order in which they can be computed."""
+        pieces = [piece for name in names for piece in self.pieces[name]]
+        if sum(self.ranges.count(piece.subscripts) for piece in pieces) > MOST_WRITTEN // 20:
+            raise ModelError(
+                f"'{names[0]}' has to be written out, as its elements depend on each other or are sorted, picked or"
+                " allocated; it has too many for that: load the model with sizes={...}"
+            )
+        found: dict[str, Equation] = {}
+        for piece in sorted(pieces, key=lambda piece: -self.ranges.count(piece.subscripts)):
+            found |= {equation.name: equation for equation in equations_of(piece, self.ranges, self.shapes)}
+        graph = {name: [r for r in self._reads([value(item)]) if r in found] for name, item in found.items()}
+        try:
+            order = list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            circle = " -> ".join(f"'{name}'" for name in reversed(error.args[1]))
+            what = "equations" if value is running else "initial values"
+            raise ModelError(
+                f"{self.model.name}: {what} go in a circle: {circle}; a stock or INITIAL must break it"
+            ) from None
+        lines = []
+        self.loops, self.single = [], True
+        for name in order:
+            self.before = []
+            text = self.number(value(found[name]))
+            lines += [*self.before, f"{self._element(name)} = {text}"]
+        self.single = False
+        return lines
+
+    def _nest(self, piece: Piece) -> tuple[list[str], str]:
+        """Heads of the loops of a piece, and source of the place within the block that it sets."""
+        name = piece.equation.name
+        block, shape = self.blocks[name], self.shapes.get(name, ())
+        heads, terms = [], []
+        self.loops = []
+        for number, (subscript, (dimension, elements), stride) in enumerate(
+            zip(piece.subscripts, shape, block.strides, strict=True)
+        ):
+            places = self._places(subscript, dimension, elements)
+            if len(places) == 1 and subscript not in self.ranges:
+                terms.append(str(places[0] * stride))
+                continue
+            heads.append(f"for i{number} in range({len(places)}):")
+            self.loops.append((subscript, f"i{number}"))
+            index = self._index(places, f"i{number}")
+            terms.append(f"({index}) * {stride}" if stride != 1 else index)
+        return heads, " + ".join([str(block.start), *terms])
+
+    def _assigned(self, piece: Piece, value: Any, target: str = "", part: Expression | None = None) -> list[str]:
+        """The loops of one piece."""
+        expression = part if part is not None else value(piece.equation)
+        if expression is None:
+            return []
+        block = self.blocks[target or piece.equation.name]
+        heads, place = self._nest(piece)
+        if target:
+            place = f"{block.start} - {self.blocks[piece.equation.name].start} + {place}"
+        self.before = []
+        text = self.number(expression)
+        held = piece.equation
+        if value is starting and isinstance(held, Held) and held.delay is not None:
+            empty = {"fixed": text, "material": repr(EMPTY), "line": "0.0"}[held.mode]
+            pipe = f"int(p[{self.blocks[f'{held.name} #pipe'].start} - {block.start} + {place}])"
+            text = f"f_pipe_begin(p, {pipe}, {text}, {self.number(held.delay)}, {self._dt()}, {empty})"
+        body = [*self.before, f"{block.vector}[{place}] = {text}"]
+        return self._guarded(piece, heads, body)
+
+    def _guarded(self, piece: Piece, heads: Sequence[str], body: Sequence[str]) -> list[str]:
+        """Lines within their loops, without what is excepted."""
+        tests = []
+        for group in piece.exceptions:
+            parts = []
+            for subscript, left_out in zip(piece.subscripts[piece.outer :], group, strict=False):
+                loop = dict(self.loops).get(subscript)
+                out = {key(element) for element in self.ranges.elements(left_out)}
+                inside = [key(element) in out for element in self.ranges.elements(subscript)]
+                if loop is not None and not all(inside):
+                    flags = tuple(int(flag) for flag in inside)
+                    if sum(flags) == 1:
+                        parts.append(f"{loop} == {flags.index(1)}")
+                    else:
+                        parts.append(f"{self._index((*flags, 2), loop)} == 1")
+            tests.append(f"not ({' and '.join(parts)})" if parts else "False")
+        lines = list(body)
+        if tests:
+            lines = [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)]
+        for head in reversed(heads):
+            lines = [head, *(f"    {line}" for line in lines)]
+        return lines
+
+    def _rate(self, piece: Piece) -> list[str]:
+        stock = piece.equation
+        assert isinstance(stock, Stock)
+        heads, place = self._nest(piece)
+        self.before = []
+        text = self.number(stock.rate)
+        body = [*self.before, f"dy[{place}] = {text}"]
+        if stock.non_negative:
+            body += [f"if y[{place}] <= 0.0 and dy[{place}] < 0.0:", f"    dy[{place}] = 0.0"]
+        return self._guarded(piece, heads, body)
+
+    def _holds(self) -> list[str]:
+        held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
+        parts = [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
+        lines = self._ordered(self.moving, running, self._upstream_of(parts)) if held else []
+        for name in held:
+            for piece in self._sorted(name):
+                assert isinstance(piece.equation, Held)
+                lines += self._assigned(piece, None, f"{name} #next", piece.equation.following)
+        for name in held:
+            for piece in self._sorted(name):
+                lines += self._turned(piece)
+        return lines
+
+    def _turned(self, piece: Piece) -> list[str]:
+        """What a held value has at the next step, from what was worked out for it."""
+        held = piece.equation
+        assert isinstance(held, Held)
+        heads, place = self._nest(piece)
+        start = self.blocks[held.name].start
+        value = f"p[{self.blocks[f'{held.name} #next'].start - start} + {place}]"
+        self.before = []
+        if held.delay is not None:
+            pipe = f"int(p[{self.blocks[f'{held.name} #pipe'].start - start} + {place}])"
+            delay = self.number(held.delay)
+            missing = self.number(held.missing) if held.missing is not None else "0.0"
+            value = {
+                "fixed": f"f_pipe_fixed(p, {pipe}, {value})",
+                "material": f"f_pipe_material(p, {pipe}, {value}, {delay}, {self._dt()}, {missing})",
+                "line": f"f_pipe_line(p, {pipe}, {value}, {delay}, {self._dt()})",
+            }[held.mode]
+        return self._guarded(piece, heads, [*self.before, f"p[{place}] = {value}"])
+
+    def _limits(self) -> list[str]:
+        lines = []
+        for name, kind in self.kinds.items():
+            if isinstance(kind, Stock) and kind.non_negative:
+                block = self.blocks[name]
+                at = f"y[{block.start} + i]"
+                lines += [f"for i in range({block.count}):", f"    if {at} < 0.0:", f"        {at} = 0.0"]
+        return lines
+
+
+def _of_one_kind(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """Pieces in which a variable whose elements are in part constants and in part computed is computed as a whole."""
+    kinds: dict[str, set[type[Equation]]] = {}
+    for piece in pieces:
+        kinds.setdefault(piece.equation.name, set()).add(type(piece.equation))
+    for number, piece in enumerate(pieces):
+        constant, own = piece.equation, kinds[piece.equation.name]
+        if own not in ({Parameter, Auxiliary}, {type(constant)}):
+            raise ModelError(f"'{constant.name}' is a {constant.kind} for some elements and another thing for others")
+        if not isinstance(constant, Parameter) or len(own) == 1:
+            yield piece
+            continue
+        about = {item.name: getattr(constant, item.name) for item in fields(Variable)}
+        value: Expression = Number(constant.value)
+        if piece.values is not None:
+            name = f"{constant.name} #{number} constants"
+            yield replace(piece, equation=Parameter(name=name, hidden=True))
+            value = Name(name, piece.subscripts)
+        yield replace(piece, equation=Auxiliary(**about, expression=value), values=None)

@@ -1,0 +1,109 @@
+"""A model file is data from a stranger: whatever is in it ends in a model or in one clear line, soon."""
+
+import random
+import time
+
+import pytest
+from support import ALL, FEATURES, model_text
+
+import sd_cluster as sd
+
+PARTS = [
+    *"()[],;:\"'|~{}=!*^-\\\n\0é0x",
+    *(":=", "<->", "->", "1e308", "1e999", "999999999999", "INTEG(", "SUM(", "DimA", "A1", ":EXCEPT:", ":MACRO:"),
+    *("(A1-A99999999)", ":NA:", "Time", "&lt;"),
+    *("DELAY FIXED(", ":END OF MACRO:", "TABBED ARRAY(", "WITH LOOKUP(", "GET DIRECT DATA(", "<eqn>", "</eqn>"),
+    *('<element subscript="', "VECTOR RANK(", "INVERT MATRIX(", "DELAY N(", 'size="99999999"'),
+]
+FILES = [path for name in ALL for path in sorted((FEATURES / name).iterdir()) if path.suffix in {".mdl", ".xmile"}]
+
+
+def mangled(text, rng):
+    """A text with pieces left out, put in, and doubled."""
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(len(text) + 1)
+        end = min(len(text), start + rng.randint(0, 12))
+        far = min(len(text), start + rng.randint(1, 60))
+        here = rng.randrange(len(text) + 1)
+        text = rng.choice([
+            text[:start] + text[end:],
+            text[:start] + rng.choice(PARTS) + text[end:],
+            text[:start] + rng.choice(PARTS) + text[start:],
+            text[:here] + text[start:far] + text[here:],
+            text[: max(start, 40)] if rng.random() < 0.2 else text,
+        ])  # fmt: skip
+    return text
+
+
+def read(path):
+    """Read and run a file; all that may go wrong is one of our errors, in one line."""
+    told = ""
+    try:
+        sd.simulate(sd.load(path), solver=sd.Euler())
+    except sd.SdClusterError as error:
+        told = str(error)
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mangled_file_ends_in_a_model_or_in_one_line(tmp_path, seed):
+    rng = random.Random(seed)
+    for number in range(20):
+        source = rng.choice(FILES)
+        path = tmp_path / f"{number}{source.suffix}"
+        path.write_text(mangled(source.read_text(encoding="utf-8"), rng), encoding="utf-8", errors="replace")
+        read(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20, 120))
+def test_many_more_mangled_files(tmp_path, seed):
+    test_a_mangled_file_ends_in_a_model_or_in_one_line(tmp_path, seed)
+
+
+MACRO = ":MACRO: {name}(x)\n{name} = {body}\n\t~\t\n\t~\t\n\t|\n:END OF MACRO:\n"
+DOUBLING = "".join(MACRO.format(name=f"M{k}", body=f"M{k + 1}(x)+M{k + 1}(x)" if k < 40 else "x") for k in range(41))
+HOSTILE = {
+    "nested brackets": model_text("x = INTEG(1, 5) \n z = " + "(" * 5000 + "x" + ")" * 5000),
+    "a chain of signs": model_text("x = INTEG(1, 5) \n z = " + "-" * 5000 + "x"),
+    "a long sum": model_text("x = INTEG(1, 5) \n z = " + "+".join(["x"] * 20000)),
+    "a huge exponent": model_text("x = INTEG(1, 5) \n z = x*1e99999"),
+    "a giant range": "{UTF-8}\nD: (A1-A999999999)\n~\n~|\n" + model_text("x[D] = 1"),
+    "a product of ranges": "D: (A1-A5000)\n~\n~|\nE: (B1-B5000)\n~\n~|\n" + model_text("x[D,E] = 1")[8:],
+    "a range that holds itself": "{UTF-8}\nD: E\n~\n~|\nE: D\n~\n~|\n" + model_text("x[D] = 1"),
+    "macros that double": DOUBLING + model_text("x = INTEG(1, 5) \n z = M0(x)"),
+    "a long name": model_text("a" * 100_000 + " = 1"),
+    "quotes that never close": model_text('x = INTEG(1, 5) \n z = "' + "a|~" * 10000),
+    "ten thousand commas": model_text("x = INTEG(1, 5) \n z = MAX(" + "," * 10000),
+    "a sum over too much": "{UTF-8}\nD: (A1-A2000)\n~\n~|\n" + model_text("k[D] = 1 \n x = SUM(k[D!]*k[D!])"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_end_soon(tmp_path, kind):
+    path = tmp_path / "hostile.mdl"
+    path.write_text(HOSTILE[kind], encoding="utf-8")
+    begun = time.process_time()
+    read(path)
+    assert time.process_time() - begun < 20
+
+
+BOMB = "".join(f'<!ENTITY e{k + 1} "{f"&e{k};" * 10}">' for k in range(12))
+
+
+def test_an_xml_bomb_is_not_opened(tmp_path):
+    whole = (FEATURES / "decay" / "decay.xmile").read_text(encoding="utf-8")
+    bomb = f'<!DOCTYPE xmile [<!ENTITY e0 "1">{BOMB}]>\n<xmile'
+    path = tmp_path / "bomb.xmile"
+    path.write_text(whole.replace("<xmile", bomb, 1).replace("<eqn>4</eqn>", "<eqn>&e12;</eqn>"), encoding="utf-8")
+    begun = time.process_time()
+    read(path)
+    assert time.process_time() - begun < 5
+
+
+def test_an_output_that_no_macro_gives():
+    """The name was known, but nothing defined it: a KeyError in the units check."""
+    from support import tiny
+
+    with pytest.raises(sd.ReadingError, match="reads 'rest', which no equation defines"):
+        tiny("x = INTEG(1, 5) \n s = MAX(x, 2 : rest) \n t = rest*2")

@@ -1,0 +1,165 @@
+"""Arrays kept whole: loops say what the same equations say written out, and do not grow with the ranges."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+from support import ALL, FEATURES, assert_close, feature, model_text
+
+import sd_cluster as sd
+from sd_cluster import reading
+from sd_cluster.kernel import compile_model
+
+HEAD = "{UTF-8}\n"
+RANGE = "{name}: {members}\n\t~\n\t~\n\t|\n"
+
+
+def load(folder, equations, ranges, **options):
+    head = HEAD + "".join(RANGE.format(name=name, members=members) for name, members in ranges.items())
+    path = Path(folder) / "whole.mdl"
+    path.write_text(model_text(equations).replace(HEAD, head), encoding="utf-8")
+    return sd.load(path, check_units=False, **options)
+
+
+@pytest.fixture
+def always_whole(monkeypatch):
+    monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_feature_kept_whole_runs_as_written_out(monkeypatch, name):
+    """In plain Python here, as compiling a hundred models takes minutes."""
+    written = feature(name)
+    assert written.whole is None
+    monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    monkeypatch.setattr(sd.Simulation, "_choose_backend", lambda self: "python")
+    path = next(path for s in (".mdl", ".xmile") if (path := FEATURES / name / f"{name}{s}").exists())
+    whole = sd.load(path)
+    assert whole.whole is not None
+    first, second = (sd.simulate(model, solver=sd.Euler()) for model in (written, whole))
+    assert set(first.names) == set(second.names)
+    for variable in first.names:
+        assert_close(second[variable], first[variable], 1e-12, 1e-12, because="sums in another order")
+
+
+CHAIN = """
+    n[First] = INTEG(births-n[First]/stay, 10)
+    n[Later] = INTEG((n[Before]-n[Later])/stay, 10)
+    births = 2
+    stay = 5
+    all = SUM(n[Cohort!])
+"""
+
+
+def chain(folder, length):
+    ranges = {"Cohort": f"(C1-C{length})", "First": "C1", "Later": f"(C2-C{length})"}
+    return load(folder, CHAIN, {**ranges, "Before": f"(C1-C{length - 1}) -> Later"})
+
+
+def test_a_chain_of_ten_thousand_stocks(tmp_path, always_whole):
+    short, long = chain(tmp_path, 20), chain(tmp_path, 10_000)
+    few, many = compile_model(short, "numba"), compile_model(long, "numba")
+    assert abs(len(many.source) - len(few.source)) < 100, "only the digits of sizes differ"
+    run = sd.simulate(long, solver=sd.Euler())
+    assert run.values.shape == (11, 10_007)
+    assert_close(run["n"].to_numpy()[:, :5], sd.simulate(short, solver=sd.Euler())["n"].to_numpy()[:, :5], 1e-13,
+                 because="the same equations")  # fmt: skip
+    assert_close(run["all"], run["n"].sum("Cohort"), 1e-12, because="sums in another order")
+
+
+@pytest.mark.slow
+def test_ten_thousand_stocks_compile_within_two_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("SD_CLUSTER_CACHE", str(tmp_path / "cache"))
+    compile_model(chain(tmp_path, 5_100), "numba")  # numba itself is warm after this
+    begun = time.process_time()
+    compile_model(chain(tmp_path, 10_000), "numba")
+    assert time.process_time() - begun < 2.0
+
+
+NETWORK = """
+    k[Member] = INTEG(rate*SUM(contact[Member,Other!]*k[Other!])-loss*k[Member], start[Member])
+    contact[Member,Other] = 0
+    start[Member] = Member
+    rate = 0.1
+    loss = 0.3
+    mean = SUM(k[Member!])/ELMCOUNT(Member)
+"""
+
+
+def contacts(size, seed=1):
+    return scipy.sparse.random(size, size, density=min(1.0, 4 / size), random_state=seed, format="csr")
+
+
+def network(folder, size, **options):
+    return load(folder, NETWORK, {"Member": f"(m1-m{size})", "Other": f"(m1-m{size})"}, **options)
+
+
+def test_a_sparse_table_sums_what_a_dense_one_would(tmp_path):
+    table = contacts(30)
+    model = network(tmp_path, 30, tables={"contact": table})
+    run = sd.simulate(model, solver=sd.Euler())
+    dt, k = 0.125, np.arange(1.0, 31.0)
+    for _ in range(80):
+        k = k + dt * (0.1 * (table @ k) - 0.3 * k)
+    assert_close(run["k"][-1].to_numpy(), k, 1e-12, because="sums in another order")
+    assert_close(run["mean"][-1], k.mean(), 1e-12, because="sums in another order")
+
+
+def test_a_range_takes_another_size(tmp_path):
+    ranges = {"Member": "m1, m2"}
+    model = load(tmp_path, "x[Member] = INTEG(Member, 1) \n n = ELMCOUNT(Member)", ranges, sizes={"member": 7})
+    run = sd.simulate(model, solver=sd.Euler())
+    assert run["x"].coords["Member"].values.tolist() == [f"m{number}" for number in range(1, 8)]
+    assert run["n"][0] == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"sizes": {"Nobody": 3}}, "has no range 'Nobody' to give a size"),
+        ({"sizes": {"Member": 0}}, "the size of range 'Member' is 0; it should be a whole number above zero"),
+        ({"tables": {"start": contacts(6)}}, "has no constant 'start' over two ranges to give a table"),
+        (
+            {"tables": {"contact": contacts(5)}},
+            r"the table for 'contact' has \(5, 5\) entries, its ranges have \(6, 6\)",
+        ),
+        ({"tables": {"contact": [[1]]}}, "the table for 'contact' is a list; give a SciPy sparse matrix"),
+    ],
+)
+def test_sizes_and_tables_that_do_not_fit(tmp_path, options, told):
+    with pytest.raises(sd.ReadingError, match=told):
+        network(tmp_path, 6, **options)
+
+
+def test_a_sparse_table_read_elsewhere(tmp_path):
+    ranges = {"Member": "(m1-m6)", "Twin": "(m1-m6)"}
+    equations = "x[Member] = INTEG(t[Member,m2], 0) \n t[Member,Twin] = 0"
+    model = load(tmp_path, equations, ranges, tables={"t": contacts(6)})
+    with pytest.raises(sd.ModelError, match="sparse table 't' is read outside a sum over its second range"):
+        sd.simulate(model)
+
+
+def test_what_whole_arrays_do_not_take_is_told(tmp_path, always_whole):
+    model = chain(tmp_path, 50)
+    with pytest.raises(sd.ModelError, match="kept whole, which single runs take; sweeps, derivatives and SymPy"):
+        model.symbolic()
+    with pytest.raises(sd.ModelError, match="kept whole"):
+        sd.sweep(model, sd.Space({"births": (1, 2)}).sample(4, seed=1), outputs=["all"])
+    with pytest.raises(sd.ScenarioError, match="only parameters can be set, to numbers"):
+        sd.simulate(model, sd.Scenario("s", {"births": {0: 1, 5: 2}}))
+    run = sd.simulate(model, sd.Scenario("s", {"births": 0}))
+    assert run["n"][-1, 0] < 2
+    assert run.notes == ("DOP853 took the place of LSODA, whose matrices would be too large",)
+
+
+def test_a_blow_up_names_the_element(tmp_path, always_whole):
+    model = load(tmp_path, "x[D] = INTEG(x[D]*x[D]*g[D], 1) \n g[D] = 0, 50, 0", {"D": "A1, A2, A3"})
+    with pytest.raises(sd.SimulationError, match=r"'x\[A2\]'|too long"):
+        sd.simulate(model, solver=sd.Euler())
+
+
+def test_numbers_beyond_all_bounds(tmp_path):
+    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 10000000 numbers; take fewer elements"):
+        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A5000)", "E": "(B1-B5000)"})

@@ -1,0 +1,79 @@
+"""Writing: what is written reads back and runs the same, or the error says what the other format cannot hold."""
+
+import re
+import shutil
+
+import pytest
+from support import ALL, FEATURES, feature, tiny
+
+import sd_cluster as sd
+from sd_cluster.model import CONTROLS
+
+NO_FORM = {
+    "array_ageing_chain": "a range that maps to another has no form in XMILE",
+    "array_alias": "a range that maps to another has no form in XMILE",
+    "array_mapping": "a range that maps to another has no form in XMILE",
+    "array_mapping_of_elements": "a range that maps to another has no form in XMILE",
+    "macro_with_outputs": "a macro with further outputs has no form in XMILE",
+    "pulses": "PULSE TRAIN has no form in XMILE",
+    "switches": "PULSE TRAIN has no form in XMILE",
+    "xmile_graphs_of_three_kinds": "a lookup of type 'extrapolate' has no form in Vensim",
+    "xmile_pulses": "XMILE's PULSE has no form in Vensim",
+    "xmile_stock_that_stays_above_zero": "a stock that may not fall below zero has no form in Vensim",
+}
+
+
+@pytest.mark.parametrize("name", [*ALL, *sd.models()])
+def test_a_written_model_reads_back_and_runs_the_same(tmp_path, name):
+    model = feature(name)
+    if name in ALL:
+        for file in (FEATURES / name).iterdir():
+            shutil.copy(file, tmp_path)
+    for suffix in (".mdl", ".xmile"):
+        path, told = tmp_path / f"again{suffix}", NO_FORM.get(name, "")
+        told = "data from another file have no form in XMILE" if "_from_" in name or "data_of" in name else told
+        if told.endswith({".mdl": "Vensim", ".xmile": "XMILE"}[suffix]) and name != "elements_from_a_table":
+            with pytest.raises(sd.ModelError, match=re.escape(f"cannot be written: {told}")):
+                sd.write(model, path)
+            continue
+        written = sd.write(model, path)
+        assert written.difference < 1e-12, str(written)
+        again = sd.load(written.path)
+        assert set(model.stocks) == set(again.stocks)
+        for variable in model.equations:
+            if (
+                variable.name in again
+                and not variable.hidden
+                and variable.name not in CONTROLS
+                and "[" not in variable.name
+            ):
+                there = again.variable(variable.name)
+                assert (there.note, there.low, there.high) == (variable.note, variable.low, variable.high)
+
+
+def test_a_vensim_file_written_as_vensim_means_the_same_equations(tmp_path):
+    for name in ("collective_learning", "macros", "logic", "array_exceptions", "precedence"):
+        model = feature(name)
+        again = sd.load(sd.write(model, tmp_path / f"{model.name}.mdl").path)
+        assert again.equations == model.equations
+        assert again.digest == model.digest
+
+
+def test_the_report_of_what_was_written(tmp_path):
+    written = sd.write(feature("decay"), tmp_path / "decay.xmile")
+    assert str(written) == f"{tmp_path / 'decay.xmile'}: read back and run, it differs by at most 0.0e+00"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("x.txt", "'x.txt' should end in .mdl, .xmile, .xml or .stmx"), ("", "'' should end")]
+)
+def test_a_file_of_no_known_kind(path, told):
+    with pytest.raises(sd.ModelError, match=told):
+        sd.write(feature("decay"), path)
+
+
+def test_a_model_that_no_file_says():
+    model = tiny("x = INTEG(1, 5)")
+    bare = sd.Model(model.name, model.source, model.equations, model.horizon)
+    with pytest.raises(sd.ModelError, match="did not come from a file"):
+        sd.write(bare, "x.mdl")
