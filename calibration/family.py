@@ -134,8 +134,7 @@ class FamilyFit:
 
     def prior(self, name: str) -> Prior:
         """The prior of a pooled parameter, in whose coordinate regions differ."""
-        mean = pool_of(self.objective, name)[0]
-        return next(prior for _, its_mean, _, prior in self.objective._regional if its_mean == mean)
+        return self.objective.pool(name).prior
 
     def _relative_doubt(self, number: int) -> float:
         _, spread, _ = pool_of(self.objective, self.pooled[number])
@@ -232,15 +231,14 @@ def fit_family(
             before = steps
             if not settled and done < rounds:
                 place = _moved(objective, place, gains * steps)
-    kept = {objective._full(name): prior for name, prior in priors.items()}
+    kept = {objective.full_name(name): prior for name, prior in priors.items()}
     return FamilyFit(objective, place, root, doubts, kept, objective.own, objective.pooled, done, settled)
 
 
 def pool_of(objective: Objective, name: str) -> tuple[int, int, NDArray[np.intp]]:
     """Rows of a pooled parameter: of its mean, of its spread, and of the regions' distances from the mean."""
-    mean, spread = (objective.names.index(f"{what} of {name}") for what in ("mean", "spread"))
-    rows = [row for row, its_mean, _, _ in objective._regional if its_mean == mean]
-    return mean, spread, np.array(rows, dtype=np.intp)
+    pool = objective.pool(name)
+    return pool.mean, pool.spread, pool.rows
 
 
 def region_of(name: str) -> str:
