@@ -10,7 +10,7 @@ import sd_cluster as sd
 from calibration.fit import Estimate, Fit, RegionFit, SeriesFit, Start, Verdict, rounded
 from calibration.identifiability import Identification, identify
 from calibration.likelihood import Likelihood
-from calibration.objective import Objective
+from calibration.objective import OFFSET, Objective
 from calibration.priors import LogNormal, LogUniform
 from calibration.searches import Search
 from calibration.statistics import Bools, Floats
@@ -30,7 +30,14 @@ FAR_OUT = 0.01
 
 
 def assess(
-    objective: Objective, starts: Sequence[Start], *, asked: int, seed: int, search: Search, interrupted: bool
+    objective: Objective,
+    starts: Sequence[Start],
+    *,
+    asked: int,
+    seed: int,
+    search: Search,
+    interrupted: bool,
+    still: Sequence[str] = (),
 ) -> Fit:
     """Make the Fit of a search.
 
@@ -44,11 +51,13 @@ def assess(
         As given to `minimise`.
     interrupted
         True if the search was stopped before all starts were done.
+    still
+        Unknowns that the search did not move: what the figures tell of the others is told with these held.
     """
     best = min((start for start in starts if not start.failed), key=lambda start: (start.payoff, start.number))
     standing = standings(objective, best.place)
     held = _ranged(objective) & ((standing <= AT_BOUND) | (standing >= 1.0 - AT_BOUND))
-    known = identify(objective, best.place, held)
+    known = identify(objective, best.place, held | np.isin(objective.names, list(still)))
     estimates = _estimates(objective, best, standing, held, known)
     series = tuple(
         made
@@ -58,7 +67,7 @@ def assess(
     verdicts = [
         *_on_starts(objective, starts, best, asked, interrupted),
         *_on_bounds(estimates),
-        *_on_identification(estimates, known),
+        *_on_identification([one for one in estimates if one.name not in still], known),
         *_on_series(series),
         *_on_unused(objective),
         _on_step(objective, best.place),
@@ -137,12 +146,13 @@ def _estimates(
     objective: Objective, best: Start, standing: Floats, held: Bools, known: Identification
 ) -> tuple[Estimate, ...]:
     ranged, scales = _ranged(objective), objective.noise_names
-    errors = _errors(objective, best, known)
+    errors, regional = _errors(objective, best, known), _regional_ends(objective, best)
     made = []
     for number, (name, prior) in enumerate(objective.priors.items()):
         if name in scales:
             continue
         low, high = (prior.low, prior.high) if ranged[number] else (float(prior.quantile(q)) for q in (0.05, 0.95))
+        low, high = regional.get(number, (low, high))
         telling = bool(known.identified[number] and np.isfinite(errors[number]))
         made.append(
             Estimate(
@@ -160,6 +170,17 @@ def _estimates(
             )
         )
     return tuple(made)
+
+
+def _regional_ends(objective: Objective, best: Start) -> dict[int, tuple[float, float]]:
+    """Of unknowns that regions have around a mean: between which values 90 % of regions lie."""
+    found = {}
+    for pool in objective.pools:
+        around = best.place[pool.mean] + best.end[pool.spread] * OFFSET.quantile(np.array([0.05, 0.95]))
+        for row, prior in zip(pool.rows.tolist(), pool.priors, strict=True):
+            low, high = np.asarray(prior.value(around)).tolist()
+            found[row] = (low, high)
+    return found
 
 
 def _series(one: Likelihood, values: Floats) -> list[SeriesFit]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from calibration.likelihood import Likelihood
 from calibration.objective import Objective
 from calibration.optimisation import minimise
 from calibration.priors import LogNormal, Prior
-from calibration.searches import Counted
+from calibration.searches import Counted, Search
 from calibration.statistics import Floats
 from calibration.words import counted
 from sd_cluster.errors import FitError
@@ -132,6 +133,12 @@ class FamilyFit:
             found[:, rows] *= (prior.value(self.place[spread]) / prior.value(found[:, spread]))[:, None]
         return found
 
+    def held(self) -> tuple[Objective, Floats]:
+        """The same objective with its spreads held at their estimates, and the place in it: what may be profiled."""
+        place = self.place.copy()
+        place[[pool.spread for pool in self.objective.pools]] = 0.0
+        return _held(self.objective, self.place, self.priors), place
+
     def prior(self, name: str) -> Prior:
         """The prior of a pooled parameter, in whose coordinate regions differ."""
         return self.objective.pool(name).prior
@@ -154,6 +161,8 @@ def fit_alone(
     *,
     starts: int = 4,
     seed: int = 0,
+    search: Search | None = None,
+    folder: str | Path | None = None,
     workers: int | None = 1,
     progress: bool = False,
 ) -> tuple[Fit, ...]:
@@ -163,13 +172,24 @@ def fit_alone(
     ----------
     likelihoods, priors
         As for `Objective`.
-    starts, seed, workers, progress
+    starts, seed, search, workers, progress
         Of each fit, as in `minimise`.
+    folder
+        Where to keep starts, in a folder for each region; nothing is kept without one.
+
+    Raises
+    ------
+    FitError
+        As `minimise`.
     """
+    objectives = [Objective(one, _own_priors(one, priors)) for one in likelihoods]
     return tuple(
-        minimise(Objective(one, _own_priors(one, priors)), starts=starts, seed=seed, workers=workers, progress=progress)
-        for one in likelihoods
-    )
+        minimise(
+            one, starts=starts, seed=seed, search=search, workers=workers, progress=progress,
+            folder=None if folder is None else Path(folder) / f"region-{number}",
+        )
+        for number, one in enumerate(objectives, start=1)
+    )  # fmt: skip
 
 
 def fit_family(
@@ -285,8 +305,13 @@ def _together(objective: Objective, fits: Sequence[Fit]) -> Floats:
     return place
 
 
+def is_family(objective: Objective) -> bool:
+    """Whether an objective pools something over regions enough to tell how far they differ."""
+    return bool(objective.pools) and len(objective.likelihoods) >= FEWEST
+
+
 def _held(objective: Objective, place: Floats, priors: Mapping[str, Prior]) -> Objective:
-    """The same objective with its spreads held where they are."""
+    """The same objective with its spreads held where they are: their places become zero."""
     values = dict(zip(objective.names, objective.values(place).tolist(), strict=True))
     spreads = {f"spread of {name}" for name in objective.pooled}
     pinned: dict[str, Prior] = {name: LogNormal(values[name], PINNED, source="held") for name in spreads}

@@ -194,9 +194,9 @@ class FitStudy:
             As `Objective`.
         """
         some = self.likelihoods() if likelihoods is None else tuple(likelihoods)
-        return Objective(some, self._priors_of(some), own=self.own, pooled=self.pooled)
+        return Objective(some, self.priors_of(some), own=self.own, pooled=self.pooled)
 
-    def _priors_of(self, likelihoods: Sequence[Likelihood]) -> dict[str, Prior]:
+    def priors_of(self, likelihoods: Sequence[Likelihood]) -> dict[str, Prior]:
         """Priors of what these likelihoods have: one of a shift that its training figures cannot tell is left out."""
         known = {name for one in likelihoods for name in one.names}
         known |= {f"{name} [{one.region}]" for one in likelihoods for name in one.names}

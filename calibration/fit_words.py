@@ -10,13 +10,11 @@ from calibration.statistics import SCATTER
 from calibration.words import about, counted, listed
 
 
-def nearness(fit: Fit) -> str:
-    """How near the model comes, over all series."""
+def nearness(fit: Fit, begun: str = "") -> str:
+    """How near the model comes, over all series, and where the search began (at its starts where not said)."""
     relative = [one for one in fit.series if one.relative]
-    text = (
-        f"The search moved {counted(len(fit.estimates), 'parameter')} from "
-        f"{counted(len(fit.starts), 'starting point')}."
-    )
+    begun = begun or counted(len(fit.starts), "starting point")
+    text = f"The search moved {counted(len(fit.estimates), 'parameter')} from {begun}."
     if relative:
         typical = [100 * float(np.median(np.abs(one.residuals))) for one in relative]
         order = np.argsort(typical)

@@ -77,7 +77,9 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "validation", "Figures held out", stages_after.validate_held_out,
-            lambda study: repr((study.holding, study.searching.search, study.drawing)),
+            lambda study: repr(
+                (study.holding, study.searching if study.pooled else study.searching.search, study.drawing)
+            ),
         ),
         Stage(
             "comparison", "Other models of the same figures", stages_after.compare_models,

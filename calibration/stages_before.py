@@ -120,9 +120,11 @@ def _priors(work: Work) -> Rows:
              ("source", "left small"))  # fmt: skip
     body, table = [], []
     seen: set[str] = set()
+    apart = {work.objective.names[row] for pool in work.objective.pools for row in pool.rows}
     for name, prior in work.objective.priors.items():
         low, middle, high = quantiles_of(prior)
         unit = unit_label(work.objective.unit(name)).replace("dimensionless", "–")
+        unit = "spreads from the mean" if name in apart else unit
         source = prior.source or "stated in the study file"
         brief = "as above" if len(source) > LONG and source in seen else source
         seen.add(source)
@@ -150,7 +152,11 @@ def judge_structure(work: Work) -> Chapter:
         raise FitError(f"none of {PLACES} places drawn from the priors can be run; narrow the priors")
     names = work.objective.names
     narrowed = np.array([one.narrowed for one in found])
-    idle = [bool(np.all([np.isinf(one.data_errors[k]) for one in found])) for k in range(len(names))]
+    of_all = {names[row] for pool in work.objective.pools for row in (pool.mean, pool.spread)}  # told by the regions
+    idle = [
+        name not in of_all and bool(np.all([np.isinf(one.data_errors[k]) for one in found]))
+        for k, name in enumerate(names)
+    ]
     ranks, told = [one.rank for one in found], [one.told for one in found]
     table = pd.DataFrame(
         {

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calibration.family import is_family
 from calibration.fit_study import (
     Alternative,
     Drawing,
@@ -262,6 +263,11 @@ def _check_whole(study: FitStudy) -> None:
         if name not in objective.names:
             told = f"{file}: 'profile.which': '{name}' is no unknown{near(name, objective.names)}"
             raise StudyError(f"{told}; there are {', '.join(objective.names)}")
+        if is_family(objective) and name in [objective.names[pool.spread] for pool in objective.pools]:
+            raise StudyError(
+                f"{file}: 'profile.which': '{name}' has no profile: it is found with the distances of the regions "
+                "averaged out, and the table of the family tells how sure it is; leave it out"
+            )
     split = checked(file, "hold_out", lambda: study.split(likelihoods))
     if split is not None:
         checked(file, "hold_out", lambda: study.objective(split.training))
