@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from calibration.chains import laplace_root
 from calibration.fit import Fit
 from calibration.likelihood import Likelihood
+from calibration.modes import brought_inside
 from calibration.objective import Objective
 from calibration.optimisation import minimise
 from calibration.priors import LogNormal, Prior
@@ -287,7 +288,8 @@ def _together(objective: Objective, fits: Sequence[Fit]) -> Floats:
     found = dict(zip(objective.names, objective.start.tolist(), strict=True))
     alone: dict[str, list[float]] = {}
     for one, fit in zip(objective.likelihoods, fits, strict=True):
-        for name, place in zip(fit.names, fit.place.tolist(), strict=True):
+        inside = fit.place if fit.objective is None else brought_inside(fit.objective, fit.place)
+        for name, place in zip(fit.names, inside.tolist(), strict=True):
             alone.setdefault(name, []).append(place)
             if f"{name} [{one.region}]" in found:
                 found[f"{name} [{one.region}]"] = place

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.chains import laplace_root, quiet_arviz
+from calibration.modes import posterior_mode
 from calibration.noise import AutoRegressive
 from calibration.statistics import Bools, Floats
 from calibration.words import counted
@@ -163,7 +164,8 @@ def predict(
         Whose unknowns the draws are; only the figures of its likelihoods are known.
     source
         Where draws come from: "prior"; a posterior; the fit of a family; another fit, or its place, shape
-        (n_unknowns,), for the Laplace approximation around it; or places, shape (n_draws, n_unknowns).
+        (n_unknowns,), for the Laplace approximation around the mode of the posterior near it (an estimate at a bound
+        lies far out of that); or places, shape (n_draws, n_unknowns).
     years : increasing
         Of the figures; the run is prolonged where needed.
     seed
@@ -331,7 +333,7 @@ def places_from(objective: Objective, source: Any, draws: int, seed: int) -> tup
         return np.asarray(source.draws(draws, seed), dtype=float), "Laplace approximation of the family"
     given = np.asarray(getattr(source, "place", source), dtype=float)
     if given.shape == (size,):
-        return laplace_places(objective, given, draws, seed)
+        return laplace_places(objective, posterior_mode(objective, given), draws, seed)
     if given.ndim != 2 or given.shape[1] != size or not np.isfinite(given).all():
         raise FitError(
             f"places of shape {given.shape} do not fit {counted(size, 'unknown')}; expected a finite (n_draws, {size})"

@@ -16,7 +16,6 @@ from calibration.fit import Fit
 from calibration.lines import lines_of
 from calibration.profiles import Profile
 from calibration.stages_family import mean_and_spread
-from calibration.statistics import Floats
 from calibration.study_work import Work, first, joined
 from calibration.words import about, cell, fixed, span_of
 from sd_cluster.look import unit_label
@@ -215,7 +214,7 @@ def _worth(work: Work, fit: Fit) -> list[Block]:
     from calibration.uncertainty_figures import draw_worth
     from calibration.worth import worth
 
-    found = worth(fit, place=_inside(fit))
+    found = worth(fit)
     work.table(found.frame(), "worth")
     return [
         Heading("Which further figures would help"),
@@ -226,14 +225,6 @@ def _worth(work: Work, fit: Fit) -> list[Block]:
         Bullets(found.sentences),
         work.draw(draw_worth(found), "worth", "Worth of further figures, and of the series there are."),
     ]
-
-
-def _inside(fit: Fit) -> Floats:
-    """The best point with estimates at a bound brought inside their range, where there is something to narrow."""
-    from calibration.modes import brought_inside
-
-    assert fit.objective is not None
-    return brought_inside(fit.objective, fit.place)
 
 
 def _told(work: Work) -> str:
