@@ -10,9 +10,12 @@ import sd_cluster as sd
 from calibration.fit import Estimate, Fit, RegionFit, SeriesFit, Start, Verdict, rounded
 from calibration.identifiability import Identification, identify
 from calibration.likelihood import Likelihood
+from calibration.noise import AutoRegressive
 from calibration.objective import OFFSET, Objective
+from calibration.outcome import Outcome
 from calibration.priors import LogNormal, LogUniform
 from calibration.searches import Search
+from calibration.standardising import standardised
 from calibration.statistics import Bools, Floats
 
 AT_BOUND = 0.005
@@ -208,9 +211,19 @@ def _series(one: Likelihood, values: Floats) -> list[SeriesFit]:
                 skipped=series.skipped,
                 region=one.region,
                 relative=noise.relative and positive,
+                innovations=_innovations(one, name, outcome, values),
             )
         )
     return made
+
+
+def _innovations(one: Likelihood, name: str, outcome: Outcome, values: Floats) -> Floats:
+    """Of a series whose noise lets residuals follow one another; empty for any other."""
+    noise = one.noise[name]
+    if not isinstance(noise, AutoRegressive):
+        return np.empty(0)
+    known, errors = one.noise_values(name, values), one.series[name].errors
+    return standardised(noise, outcome.years, outcome.observed, outcome.predicted, known, errors)[0]
 
 
 def _on_starts(
@@ -302,8 +315,11 @@ def _on_series(series: Sequence[SeriesFit]) -> list[Verdict]:
     for one in series:
         name = f"{one.indicator} [{one.region}]" if many else one.indicator
         if one.in_waves:
+            what = f"residuals of '{name}' come"
+            if one.innovations.size:
+                what = f"residuals of '{name}' may follow one another by its noise, yet their innovations come"
             text = (
-                f"The residuals of '{name}' come in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
+                f"The {what} in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
                 "model misses something slow, and the standard errors above are too small."
             )
             made.append(Verdict("residuals", False, text))

@@ -56,13 +56,13 @@ def hanging_together(fit: Fit) -> str:
     ratios = [one.durbin_watson for one in fit.series]
     parts = []
     if tied:
-        names = listed([f"{_named(one, fit)} ({one.durbin_watson:.2f})" for one in tied])
+        names = listed([f"{_named(one, fit)} ({_of_what(one)}{one.durbin_watson:.2f})" for one in tied])
         parts.append(
             f"Residuals of {names} follow one another for years on end (Durbin–Watson well below 2): the data hold "
             "swings, of trade cycles or of counting, that the model does not have."
         )
     if loose:
-        names = listed([f"{_named(one, fit)} ({_ratio(one.durbin_watson)})" for one in loose])
+        names = listed([f"{_named(one, fit)} ({_of_what(one)}{_ratio(one.durbin_watson)})" for one in loose])
         parts.append(
             f"Residuals of {names} may hang together in time (Durbin–Watson not up to {SCATTER:g}); too few or too "
             "faint to call it a swing."
@@ -107,6 +107,11 @@ def starts_told(fit: Fit) -> str:
 
 def _named(one: SeriesFit, fit: Fit) -> str:
     return f"{one.indicator} [{one.region}]" if len(fit.regions) > 1 else one.indicator
+
+
+def _of_what(one: SeriesFit) -> str:
+    """What a Durbin-Watson ratio is of, where it is not of residuals."""
+    return "innovations, " if one.innovations.size else ""
 
 
 def _ratio(value: float) -> str:

@@ -270,7 +270,7 @@ def _series(fit: Fit) -> Rows:
     caption = (
         "How well each series is met. R² on the scale of the residuals; Theil’s shares part the mean squared error "
         "into bias (UM), unequal variation (US) and unequal covariation (UC); DW is Durbin–Watson, near 2 where "
-        "residuals do not hang together; noise is its estimated scale."
+        "residuals (innovations where the noise remembers) do not hang together; noise is its estimated scale."
     )
     return rows_of(heads, body[:60], caption)
 
