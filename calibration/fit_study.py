@@ -149,6 +149,8 @@ class FitStudy:
         What is done; None for what is left out.
     seed
         Of everything that is drawn.
+    remark
+        What a reader of the priors must know, such as how they came about; printed before them.
     """
 
     path: Path
@@ -168,6 +170,7 @@ class FitStudy:
     outlook: Outlook
     alternatives: tuple[Alternative, ...]
     seed: int
+    remark: str = ""
 
     def likelihoods(self) -> tuple[Likelihood, ...]:
         """One for each region.

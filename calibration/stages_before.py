@@ -97,6 +97,7 @@ def check_priors(work: Work) -> Chapter:
             "What was held to be likely before the figures were seen, and where that comes from. An even prior says "
             "only between which ends a value lies; the other kinds pull."
         ),
+        *([Paragraph(work.study.remark)] if work.study.remark else []),
         _priors(work),
         Paragraph(
             f"{counted(PRIOR_DRAWS, 'draw')} of these priors were run through the model and its noise, in the years of "

@@ -82,6 +82,7 @@ def read_fit_study(path: str | Path) -> FitStudy:
         raise StudyError(f"{path.name}: 'free' is empty; name at least one parameter, such as \"entry potential\"")
     other = _priors(top, "priors", model)
     seed = top.take("seed", "a whole number from 0 on", lambda value: whole(value, 0), 0)
+    remark = top.take("remark", "a text", a_text, "")
     step = _step(top)
     regions = RegionReader(top, path, model).read()
     own, pooled = (_of_free(top, key, model, free) for key in ("own", "pooled"))
@@ -93,7 +94,7 @@ def read_fit_study(path: str | Path) -> FitStudy:
     top.done()
     study = FitStudy(
         path, path.read_text(encoding="utf-8"), name, model, regions, free, other, own, pooled, step,
-        searching, holding, profiling, drawing, outlook, alternatives, seed,
+        searching, holding, profiling, drawing, outlook, alternatives, seed, remark,
     )  # fmt: skip
     _check_whole(study)
     return study

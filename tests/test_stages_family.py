@@ -29,6 +29,7 @@ regions = {list(CODES)}
 pooled = ["growth rate", "land"]
 posterior = false
 seed = 3
+remark = "The parks were made up for a test."
 [measure]
 firms = "firms"
 [noise]
@@ -137,7 +138,7 @@ def test_the_report_tells_of_the_family(done):
     asked = (
         "The family of regions", "typical region", "90 % of regions", "The family was fitted again without SE1",
         "of a region's estimate", "spreads from the mean", "Spreads between regions stay at their estimates",
-        "Laplace approximation of the family", "one land",
+        "Laplace approximation of the family", "one land", "made up for a test",
     )  # fmt: skip
     for words in asked:
         assert words in text, words
