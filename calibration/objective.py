@@ -143,7 +143,7 @@ class Objective:
         self._regional: list[tuple[int, int, int, Prior]] = []  # unknown, its mean, its spread, the prior it has
         means: dict[str, tuple[int, int]] = {}
         regions: dict[str, list[tuple[int, str, Prior]]] = {}
-        self._at: list[list[int]] = []
+        self._at: list[NDArray[np.intp]] = []
         for one in self.likelihoods:
             defaults = one.default_priors()
             places = []
@@ -168,7 +168,7 @@ class Objective:
                 self._units[shown] = one.unit(name)
                 noisy += [shown] if name in one.noise_names else []
                 places.append(list(unknowns).index(shown))
-            self._at.append(places)
+            self._at.append(np.array(places, dtype=np.intp))
         self.priors, self._stack = unknowns, PriorStack(list(unknowns.values()))
         self.pools = tuple(_pool(name, *means[name], some) for name, some in regions.items())
         self.names = tuple(unknowns)
@@ -337,8 +337,18 @@ class Objective:
             more, slope = one.payoff_and_gradient(values[at])
             misfit += more
             gradient[at] += slope
-        found: Floats = self._slopes(place, values).T @ gradient
-        return misfit, found
+        return misfit, self._pulled_back(place, values, gradient)
+
+    def _pulled_back(self, place: Floats, values: Floats, gradient: Floats) -> Floats:
+        """Derivatives by the places from those by the values: the transposed slopes times these."""
+        by_place = self._stack.slope(place)
+        found: Floats = by_place * gradient
+        for row, mean, spread, prior in self._regional:
+            told = float(prior.slope(place[mean] + values[spread] * place[row])) * gradient[row]
+            found[row] = values[spread] * told
+            found[mean] += told
+            found[spread] += place[row] * by_place[spread] * told
+        return found
 
 
 def _pool(name: str, mean: int, spread: int, some: Sequence[tuple[int, str, Prior]]) -> Pool:

@@ -17,6 +17,9 @@ Kind = TypeVar("Kind", bound=Prior)
 ALIKE: tuple[type[Prior], ...] = (Uniform, LogUniform, Normal, LogNormal, LogitNormal)
 """Kinds whose methods take attributes that are arrays."""
 
+LEVEL: tuple[type[Prior], ...] = (Uniform, LogUniform)
+"""Kinds that a search pays nothing for."""
+
 
 class PriorStack:
     """Priors in a row, as functions of all places.
@@ -36,9 +39,8 @@ class PriorStack:
         self._parts: list[tuple[NDArray[np.intp] | slice, Prior]] = []
         for some in rows.values():
             together = priors[some[0]] if len(some) == 1 else _together([priors[number] for number in some])
-            self._parts.append((np.array(some, dtype=np.intp), together))
-        if len(self._parts) == 1:
-            self._parts = [(slice(None), self._parts[0][1])]
+            self._parts.append((_rows(some), together))
+        self._pulling = [pair for pair in self._parts if not isinstance(pair[1], LEVEL)]
 
     def value(self, place: ArrayLike) -> Floats:
         """Values, in their own units."""
@@ -50,15 +52,15 @@ class PriorStack:
 
     def penalty(self, place: ArrayLike) -> Floats:
         """What a search pays."""
-        return self._each(place, lambda prior, at: prior.penalty(at))
+        return self._of_pulling(place, lambda prior, at: prior.penalty(at))
 
     def penalty_slope(self, place: ArrayLike) -> Floats:
         """Derivatives of the penalties."""
-        return self._each(place, lambda prior, at: prior.penalty_slope(at))
+        return self._of_pulling(place, lambda prior, at: prior.penalty_slope(at))
 
     def curvature(self, place: ArrayLike) -> Floats:
         """Second derivatives of the penalties."""
-        return self._each(place, lambda prior, at: prior.curvature(at))
+        return self._of_pulling(place, lambda prior, at: prior.curvature(at))
 
     def log_density(self, place: ArrayLike) -> Floats:
         """Log densities of the places."""
@@ -70,10 +72,24 @@ class PriorStack:
 
     def _each(self, place: ArrayLike, function: Callable[[Prior, Floats], Floats]) -> Floats:
         places = np.asarray(place, dtype=float)
-        found = np.empty_like(places)
+        found = np.empty(places.shape)
         for rows, prior in self._parts:
             found[..., rows] = function(prior, places[..., rows])
         return found
+
+    def _of_pulling(self, place: ArrayLike, function: Callable[[Prior, Floats], Floats]) -> Floats:
+        """The same of a penalty, which is nothing between the ends of a range."""
+        places = np.asarray(place, dtype=float)
+        found = np.zeros(places.shape)
+        for rows, prior in self._pulling:
+            found[..., rows] = function(prior, places[..., rows])
+        return found
+
+
+def _rows(some: Sequence[int]) -> NDArray[np.intp] | slice:
+    """Rows as a slice where they lie in a row."""
+    in_a_row = list(some) == list(range(some[0], some[0] + len(some)))
+    return slice(some[0], some[0] + len(some)) if in_a_row else np.array(some, dtype=np.intp)
 
 
 def _together(priors: Sequence[Kind]) -> Kind:
