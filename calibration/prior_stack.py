@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from calibration.prior_scores import LogitNormal, LogNormal, Normal
 from calibration.statistics import Floats
 
 Kind = TypeVar("Kind", bound=Prior)
+
+Part: TypeAlias = tuple[NDArray[np.intp] | slice, Prior]
+"""Rows of the places, and the prior of them together."""
 
 ALIKE: tuple[type[Prior], ...] = (Uniform, LogUniform, Normal, LogNormal, LogitNormal)
 """Kinds whose methods take attributes that are arrays."""
@@ -36,7 +39,7 @@ class PriorStack:
         rows: dict[Any, list[int]] = {}
         for number, prior in enumerate(priors):
             rows.setdefault(type(prior) if isinstance(prior, ALIKE) else number, []).append(number)
-        self._parts: list[tuple[NDArray[np.intp] | slice, Prior]] = []
+        self._parts: list[Part] = []
         for some in rows.values():
             together = priors[some[0]] if len(some) == 1 else _together([priors[number] for number in some])
             self._parts.append((_rows(some), together))
@@ -52,15 +55,15 @@ class PriorStack:
 
     def penalty(self, place: ArrayLike) -> Floats:
         """What a search pays."""
-        return self._of_pulling(place, lambda prior, at: prior.penalty(at))
+        return self._each(place, lambda prior, at: prior.penalty(at), self._pulling)
 
     def penalty_slope(self, place: ArrayLike) -> Floats:
         """Derivatives of the penalties."""
-        return self._of_pulling(place, lambda prior, at: prior.penalty_slope(at))
+        return self._each(place, lambda prior, at: prior.penalty_slope(at), self._pulling)
 
     def curvature(self, place: ArrayLike) -> Floats:
         """Second derivatives of the penalties."""
-        return self._of_pulling(place, lambda prior, at: prior.curvature(at))
+        return self._each(place, lambda prior, at: prior.curvature(at), self._pulling)
 
     def log_density(self, place: ArrayLike) -> Floats:
         """Log densities of the places."""
@@ -70,18 +73,13 @@ class PriorStack:
         """Derivatives of the log densities."""
         return self._each(place, lambda prior, at: prior.log_density_slope(at))
 
-    def _each(self, place: ArrayLike, function: Callable[[Prior, Floats], Floats]) -> Floats:
-        places = np.asarray(place, dtype=float)
-        found = np.empty(places.shape)
-        for rows, prior in self._parts:
-            found[..., rows] = function(prior, places[..., rows])
-        return found
-
-    def _of_pulling(self, place: ArrayLike, function: Callable[[Prior, Floats], Floats]) -> Floats:
-        """The same of a penalty, which is nothing between the ends of a range."""
+    def _each(
+        self, place: ArrayLike, function: Callable[[Prior, Floats], Floats], parts: Sequence[Part] | None = None
+    ) -> Floats:
+        """A function of each prior and its places; zero where some parts are named and a prior is in none of them."""
         places = np.asarray(place, dtype=float)
         found = np.zeros(places.shape)
-        for rows, prior in self._pulling:
+        for rows, prior in self._parts if parts is None else parts:
             found[..., rows] = function(prior, places[..., rows])
         return found
 
