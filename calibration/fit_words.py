@@ -10,13 +10,11 @@ from calibration.statistics import SCATTER
 from calibration.words import about, counted, listed
 
 
-def nearness(fit: Fit) -> str:
-    """How near the model comes, over all series."""
+def nearness(fit: Fit, begun: str = "") -> str:
+    """How near the model comes, over all series, and where the search began (at its starts where not said)."""
     relative = [one for one in fit.series if one.relative]
-    text = (
-        f"The search moved {counted(len(fit.estimates), 'parameter')} from "
-        f"{counted(len(fit.starts), 'starting point')}."
-    )
+    begun = begun or counted(len(fit.starts), "starting point")
+    text = f"The search moved {counted(len(fit.estimates), 'parameter')} from {begun}."
     if relative:
         typical = [100 * float(np.median(np.abs(one.residuals))) for one in relative]
         order = np.argsort(typical)
@@ -58,13 +56,13 @@ def hanging_together(fit: Fit) -> str:
     ratios = [one.durbin_watson for one in fit.series]
     parts = []
     if tied:
-        names = listed([f"{_named(one, fit)} ({one.durbin_watson:.2f})" for one in tied])
+        names = listed([f"{_named(one, fit)} ({_of_what(one)}{one.durbin_watson:.2f})" for one in tied])
         parts.append(
             f"Residuals of {names} follow one another for years on end (Durbin–Watson well below 2): the data hold "
             "swings, of trade cycles or of counting, that the model does not have."
         )
     if loose:
-        names = listed([f"{_named(one, fit)} ({_ratio(one.durbin_watson)})" for one in loose])
+        names = listed([f"{_named(one, fit)} ({_of_what(one)}{_ratio(one.durbin_watson)})" for one in loose])
         parts.append(
             f"Residuals of {names} may hang together in time (Durbin–Watson not up to {SCATTER:g}); too few or too "
             "faint to call it a swing."
@@ -109,6 +107,11 @@ def starts_told(fit: Fit) -> str:
 
 def _named(one: SeriesFit, fit: Fit) -> str:
     return f"{one.indicator} [{one.region}]" if len(fit.regions) > 1 else one.indicator
+
+
+def _of_what(one: SeriesFit) -> str:
+    """What a Durbin-Watson ratio is of, where it is not of residuals."""
+    return "innovations, " if one.innovations.size else ""
 
 
 def _ratio(value: float) -> str:

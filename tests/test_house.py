@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import calibration as cal
 import sd_cluster
 
 HEAVY = {"sympy", "pandas", "xarray", "pysd", "numba", "matplotlib", "scipy.integrate", "pint", "calibration"}
@@ -26,6 +27,26 @@ def test_importing_the_package_imports_nothing_heavy():
 def test_reading_a_model_needs_no_calibration_compiler_or_figures():
     loaded = loaded_after("import sd_cluster as sd\nsd.simulate(sd.load('collective_learning'), solver=sd.Euler())")
     assert not loaded & {"calibration", "numba", "matplotlib"}
+
+
+def test_the_door_of_calibration_opens_every_name_and_imports_nothing_heavy():
+    """What the pages show as `cal.profile` could only be had from a module of its own."""
+    path = Path(sd_cluster.__file__).parent.parent / "calibration" / "__init__.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    block = next(one for one in tree.body if isinstance(one, ast.If))
+    checked = {(one.module, name.asname) for one in block.body for name in one.names}
+    assert checked == {(f"calibration.{module}", name) for module, names in cal._LATER.items() for name in names}
+    modules = {one.stem for one in path.parent.glob("*.py")}
+    assert not modules & {name for names in cal._LATER.values() for name in names}, "importing it would hide the name"
+    for _, name in checked:
+        assert getattr(cal, name) is getattr(cal, name)
+        assert name in dir(cal)
+    for name in ("profile", "profiles", "worth", "audit", "shrinkage", "posterior_mode", "compare", "hold_out"):
+        assert callable(getattr(cal, name)), "also where a module bears the name"
+    with pytest.raises(AttributeError, match="module 'calibration' has no attribute 'profil'"):
+        cal.profil  # noqa: B018
+    loaded = loaded_after("import calibration")
+    assert not loaded & (HEAVY - {"calibration"}) and "calibration.stages" not in loaded
 
 
 @pytest.mark.parametrize("path", sorted(Path(sd_cluster.__file__).parent.glob("*.py")), ids=lambda path: path.name)
