@@ -56,13 +56,13 @@ def hanging_together(fit: Fit) -> str:
     ratios = [one.durbin_watson for one in fit.series]
     parts = []
     if tied:
-        names = listed([f"{_named(one, fit)} ({_of_what(one)}{one.durbin_watson:.2f})" for one in tied])
+        names = listed([f"{_named(one, fit)} ({one.durbin_watson:.2f})" for one in tied])
         parts.append(
             f"Residuals of {names} follow one another for years on end (Durbin–Watson well below 2): the data hold "
             "swings, of trade cycles or of counting, that the model does not have."
         )
     if loose:
-        names = listed([f"{_named(one, fit)} ({_of_what(one)}{_ratio(one.durbin_watson)})" for one in loose])
+        names = listed([f"{_named(one, fit)} ({_ratio(one.durbin_watson)})" for one in loose])
         parts.append(
             f"Residuals of {names} may hang together in time (Durbin–Watson not up to {SCATTER:g}); too few or too "
             "faint to call it a swing."
@@ -70,6 +70,11 @@ def hanging_together(fit: Fit) -> str:
     if not parts:
         spread = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(ratios), max(ratios))))
         parts.append(f"Residuals change sign from figure to figure (Durbin–Watson {spread}): no trend is left.")
+    remembering = [_named(one, fit) for one in fit.series if one.innovations.size]
+    if remembering:
+        parts.append(
+            f"Of {listed(remembering)}, whose noise lets residuals follow one another, the ratio is of innovations."
+        )
     return " ".join(parts)
 
 
@@ -107,11 +112,6 @@ def starts_told(fit: Fit) -> str:
 
 def _named(one: SeriesFit, fit: Fit) -> str:
     return f"{one.indicator} [{one.region}]" if len(fit.regions) > 1 else one.indicator
-
-
-def _of_what(one: SeriesFit) -> str:
-    """What a Durbin-Watson ratio is of, where it is not of residuals."""
-    return "innovations, " if one.innovations.size else ""
 
 
 def _ratio(value: float) -> str:

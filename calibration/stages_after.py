@@ -13,7 +13,7 @@ from calibration.fit_study import HoldingOut
 from calibration.landscape import is_relative
 from calibration.stages_family import leaves_region_out, left_out
 from calibration.statistics import Floats
-from calibration.study_work import Work, first, joined, whole
+from calibration.study_work import Work, first, joined
 from calibration.words import cell, counted, fixed, listed, quoted, span_of
 from sd_cluster.look import sentence_case, unit_label
 
@@ -397,7 +397,7 @@ def compare_models(work: Work) -> Chapter:
     fits: dict[str, Fit] = {work.study.name: work.fit}
     for one in alternatives:
         study = work.study.of(one)
-        fits[one.name] = whole(work.searched(study, study.objective(), how, "alternative"))
+        fits[one.name] = work.searched(study, study.objective(), how, "alternative")
     found = compare(fits, "aicc")
     work.table(found.frame(), "comparison")
     heads = (("model", "left"), ("unknowns", "right"), ("log-likelihood", "right"), ("AICc", "right"),

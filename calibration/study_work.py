@@ -72,9 +72,7 @@ class Work:
         if self.family is not None:
             self.family.fit.save(self.folder / "fit.json")
             return self.family.fit
-        found = self.searched(self.study, self.objective, self.study.searching, "fit")
-        found.save(self.folder / "fit.json")
-        return whole(found)
+        return self.searched(self.study, self.objective, self.study.searching, "fit", written="fit.json")
 
     @cached_property
     def family(self) -> FamilySearch | None:
@@ -97,7 +95,7 @@ class Work:
         """The search over the training figures."""
         if self.trained_family is not None:
             return self.trained_family.fit
-        return whole(self.searched(self.study, *self._training(), "training"))
+        return self.searched(self.study, *self._training(), "training")
 
     @cached_property
     def trained_family(self) -> FamilySearch | None:
@@ -126,8 +124,23 @@ class Work:
         """What the Laplace approximation is made of: the family itself, or the mode of the posterior."""
         return self.mode(fit) if family is None else family.family
 
-    def searched(self, study: FitStudy, objective: Objective, how: Searching, name: str) -> Fit:
-        """A search that keeps each start; other settings have another place to keep them."""
+    def searched(self, study: FitStudy, objective: Objective, how: Searching, name: str, *, written: str = "") -> Fit:
+        """A search that keeps each start; other settings have another place to keep them.
+
+        Parameters
+        ----------
+        study, objective, how
+            What is searched, of which study, and how.
+        name
+            Of the search, for the place where its starts are kept.
+        written
+            File for what is found, also if it is cut short.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C cuts it short: nothing is built on half a search.
+        """
         family = self._family(study, objective, how, name)
         if family is not None:
             return family.fit
@@ -135,6 +148,10 @@ class Work:
             objective, starts=how.starts, seed=self.study.seed, search=how.search,
             folder=self._kept(objective, how, name), workers=self.workers, progress=self.progress,
         )  # fmt: skip
+        if written:
+            found.save(self.folder / written)
+        if len(found.starts) < how.starts:
+            raise KeyboardInterrupt
         return of_two(found) if objective.pools else found
 
     def _family(self, study: FitStudy, objective: Objective, how: Searching, name: str) -> FamilySearch | None:
@@ -214,13 +231,6 @@ class Work:
         """What to say where the report shows figures of some regions only."""
         left = len(self.study.regions) - SHOWN
         return f" Figures of {left} more regions are not shown; the tables hold all." if left > 0 else ""
-
-
-def whole(fit: Fit) -> Fit:
-    """The fit itself; KeyboardInterrupt where Ctrl-C cut it short, since nothing is built on half a search."""
-    if int(fit.provenance["starts done"]) < int(fit.provenance["starts"]):
-        raise KeyboardInterrupt
-    return fit
 
 
 def joined(tables: Mapping[str, pd.DataFrame], column: str = "region") -> pd.DataFrame:
