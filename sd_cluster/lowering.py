@@ -334,6 +334,10 @@ class Section:
     def named(self, name: str, subscripts: tuple[str, ...]) -> Expression:
         """A reference to a variable of this section; a range or an element stands for its place, counted from 1."""
         folded, ranges = key(name), self.lowering.ranges
+        if folded not in self.names and not subscripts and (element := self._unqualified(name)) != name:
+            return Call("position", (Name("", (clean(element),)),))
+        if folded not in self.names and folded == "self" and self.lowering.source.dialect == "xmile" and self.folded:
+            return Name(self.names[self.folded], (*self.over, *(subscripts or self.subscripts)))
         if folded not in self.names:
             if not subscripts and (name in ranges or ranges.is_element(name)):
                 return Call("position", (Name("", (clean(name),)),))
@@ -355,10 +359,21 @@ class Section:
                 f"{': ' if shape else ''}{', '.join(name for name, _ in shape)}"
             )
         found = []
-        for place, subscript in enumerate(subscripts):
+        for place, subscript in enumerate(map(self._unqualified, subscripts)):
             dimension, elements = shape[place] if shape else ("", ())
             if subscript == "*":
                 found.append(f"{dimension}!")
+            elif subscript.startswith("#"):
+                found.append(subscript)
+            elif ":" in subscript and dimension in self.lowering.ranges:
+                first, _, last = subscript.removesuffix("!").partition(":")
+                own = self.lowering.ranges.stretch(dimension, self._unqualified(first), self._unqualified(last))
+                if own is None:
+                    self.fail(
+                        f"reads '{self.names[folded]}[{first}:{last}]', but '{dimension}' does not go from "
+                        f"'{first}' to '{last}'"
+                    )
+                found.append(f"{own}!")
             elif subscript.isdecimal() and subscript not in map(key, elements):
                 if not 1 <= int(subscript) <= len(elements):
                     self.fail(f"'{self.names[folded]}' has no element {subscript} in '{dimension}'")
@@ -371,6 +386,14 @@ class Section:
                     )
                 found.append(clean(bare) + ("!" if subscript.endswith("!") else ""))
         return tuple(found)
+
+    def _unqualified(self, subscript: str) -> str:
+        """An element that is written with its range, `range.element` as XMILE allows, without it."""
+        owner, point, element = subscript.rpartition(".")
+        ranges = self.lowering.ranges
+        if not point or owner not in ranges or ranges.place(owner, element) is None:
+            return subscript
+        return element
 
     def read_table(self, tree: Tree) -> tuple[str, tuple[str, ...]]:
         """Name and indices of a lookup that stands among arguments."""

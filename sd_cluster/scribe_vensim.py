@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sd_cluster.grammar import (
     MISSING,
+    PLACED,
     Application,
     Figure,
     Numbers,
@@ -165,6 +166,8 @@ class VensimScribe(Scribe):
 
     def _from_xmile(self, tree: Application, folded: str, binding: int) -> str:
         count = len(tree.arguments)
+        if folded == key(PLACED):
+            raise self.fail("an element at a place that an expression gives has no form in Vensim")
         if folded in {"sum", "mean", "prod", "max", "min"} and count == 1 and isinstance(tree.arguments[0], Reference):
             array = tree.arguments[0]
             marked = tuple(f"{name}!" for name in self.full(array.name, ()))

@@ -22,7 +22,7 @@ from sd_cluster.delays import (
 )
 from sd_cluster.errors import UnsupportedError
 from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
-from sd_cluster.grammar import Dialect, Points, Reference
+from sd_cluster.grammar import PLACED, Application, Dialect, Operator, Points, Reference, Tree
 from sd_cluster.lowering import SEED, Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
 
@@ -221,14 +221,45 @@ def _elmcount(section: Section, trees: Trees) -> Expression:
 
 def _reduction(name: str) -> Callable[[Section, Trees], Expression]:
     def lowered(section: Section, trees: Trees) -> Expression:
-        (argument,) = section.arguments(name, trees, (1,))
-        if section.lowering.source.dialect == "xmile" and isinstance(argument, Name):
-            bare = isinstance(trees[0], Reference) and not trees[0].subscripts
-            indices = tuple(f"{index}!" if bare and not index.endswith("!") else index for index in argument.indices)
-            argument = replace(argument, indices=indices)
-        return Call(name, (argument,))
+        trees = section.counted(name, trees, (1,))
+        return Call(name, (_over_all(section, trees[0]),))
 
     return lowered
+
+
+def _over_all(section: Section, tree: Tree) -> Expression:
+    """An array to be reduced; in XMILE over all of what is written without subscripts, and of ranges not its own."""
+    if section.lowering.source.dialect != "xmile":
+        return section.lower(tree)
+
+    def starred(part: Tree) -> Tree:
+        match part:
+            case Reference(subscripts=()) if shape := section.shapes.get(key(part.name), ()):
+                return replace(part, subscripts=("*",) * len(shape))
+            case Operator():
+                return replace(part, operands=tuple(map(starred, part.operands)))
+            case Application() if key(part.name) != key(PLACED):
+                return replace(part, arguments=tuple(map(starred, part.arguments)))
+            case _:
+                return part
+
+    own = {key(subscript) for subscript in section.subscripts}
+
+    def marked(name: Name) -> Expression:
+        before = len(section.over)
+        loops = tuple(
+            f"{index}!" if index in section.lowering.ranges and key(index) not in own else index
+            for index in name.indices[before:]
+        )
+        return replace(name, indices=(*name.indices[:before], *loops)) if name.name else name
+
+    return replace_names(section.lower(starred(tree)), marked)
+
+
+def _placed(section: Section, trees: Trees) -> Expression:
+    """XMILE's element of an array at places that expressions give."""
+    array, *places = trees
+    return Call("placed", (section.lower(array), *map(section.lower, places)))
 
 
 def _vector_select(section: Section, trees: Trees) -> Expression:
@@ -286,6 +317,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "delay_material": material,
     "delay_n": of_order("delay"),
     "depreciate_straightline": straightline,
+    "element_at_a_place": _placed,
     "elmcount": _elmcount,
     "forecast": _forecast,
     "game": _game,

@@ -191,9 +191,11 @@ def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[s
         expression = starting(equation)
         if expression is None or name in settled:
             continue
+        delay = equation.delay if isinstance(equation, Held) else None
         graph[name] = [
             read
-            for read in references(expression)
+            for part in (expression, *(() if delay is None else (delay,)))
+            for read in references(part)
             if read in equations and read not in settled and starting(equations[read]) is not None
         ]
     return tuple(name for name in _order(model, graph, "initial values") if name in graph)

@@ -245,6 +245,8 @@ class WholePrinter(LoopPrinter):
         graph: dict[str, set[str]] = {}
         for name in members:
             found = [value(piece.equation) for piece in self.pieces[name]]
+            if value is starting:
+                found += [getattr(piece.equation, "delay", None) for piece in self.pieces[name]]
             graph[name] = self._reads(part for part in found if part is not None)
         while True:
             joined: dict[str, set[str]] = {group: set() for group in groups}
