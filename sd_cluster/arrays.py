@@ -332,6 +332,13 @@ class _Writer:
                 return self._placed(arguments, bound)
             case "vector_elm_map":
                 return self._mapped(arguments[0], self.at(arguments[1], bound), bound)
+            case "find_market_price":
+                return self._market(arguments, bound)
+            case "quantity_at_price":
+                quantity, profile, price, side = arguments
+                _, curves = self._curves(quantity, profile, bound, one=True)
+                parts = (side, self.at(price, bound), self.at(quantity, bound), *curves)
+                return Call("at_price", parts)
             case "inverted":
                 return self._inverted(arguments[0], bound)
             case "allocate_available" | "allocate_by_priority":
@@ -482,6 +489,30 @@ class _Writer:
             raise ModelError("INVERT MATRIX gives a matrix; its variable needs two ranges")
         here = [self.ranges.place(loop, bound[key(loop)]) or 0 for loop in loops]
         return Call("inverted", (Number(float(here[0])), Number(float(here[1])), *items))
+
+    def _curves(
+        self, quantity: Expression, profile: Expression, bound: Mapping[str, str], *, one: bool = False
+    ) -> tuple[list[Expression], list[Expression]]:
+        """Quantities over the last range of an array and kind, priority and width of each, or of `one` alone."""
+        if not (isinstance(quantity, Name) and isinstance(profile, Name)) or profile.name not in self.shapes:
+            raise ModelError("a market takes quantities and the profiles of their priorities as arrays")
+        kinds = self.shapes[profile.name][-1][1]
+        if len(kinds) < 3 or len(self.shapes.get(quantity.name, ())) + 1 != len(self.shapes[profile.name]):
+            raise ModelError("the profile of a priority needs a last range more than its quantity, of 4 numbers")
+        *outer, last = self.elements(quantity.name, quantity.indices, bound)
+        before = self.elements(profile.name, profile.indices, bound)[:-2]
+        members = [last] if one else self.shapes[quantity.name][-1][1]
+        quantities: list[Expression] = [Name(element_name(quantity.name, [*outer, member])) for member in members]
+        items: list[Expression] = [
+            Name(element_name(profile.name, [*before, member, kind])) for member in members for kind in kinds[:3]
+        ]
+        return quantities, items
+
+    def _market(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
+        wanted, wishes = self._curves(arguments[0], arguments[1], bound)
+        offered, offers = self._curves(arguments[2], arguments[3], bound)
+        counts = Number(float(len(wanted))), Number(float(len(offered)))
+        return Call("market_price", (*counts, *wanted, *wishes, *offered, *offers))
 
     def _allocated(self, call: Call, bound: Mapping[str, str]) -> Expression:
         place, requests = self._vector(call.arguments[0], bound)

@@ -15,7 +15,7 @@ from sd_cluster.errors import ModelError, ReadingError, UnsupportedError
 from sd_cluster.grammar import MISSING
 from sd_cluster.model import key
 from sd_cluster.source import RangeDefinition
-from sd_cluster.text import decoded
+from sd_cluster.text import decoded, shorten
 
 LARGEST = 200_000_000
 """Bytes of a file beyond which it is not read."""
@@ -265,6 +265,8 @@ def _table_of_series(path: Path) -> dict[str, Points]:
     if parted is None:
         raise ReadingError(f"'{path}' is not a table of data; its name should end in one of {', '.join(_TABLES)}")
     rows = [row for row in _lines(path, parted) if any(row)]
+    if path.suffix.lower() == ".dat" and rows and len(rows[0]) == 1:
+        return _listed_series(path, rows)
     if rows and all(_float(cell) is not None for cell in rows[0][1:] if cell):
         rows = [list(column) for column in itertools.zip_longest(*rows, fillvalue="")]
     if len(rows) < 2:
@@ -276,6 +278,26 @@ def _table_of_series(path: Path) -> dict[str, Points]:
         if name and good:
             found[_series_key(name)] = [x for x, _ in good], [y for _, y in good]
     return found
+
+
+def _listed_series(path: Path, rows: _Rows) -> dict[str, Points]:
+    """Series as Vensim lists them in a .dat file: a name alone on a line, then a time and a value a line."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    name = ""
+    for row in rows:
+        pair = [_float(cell) for cell in row[:2]]
+        if len(row) == 1:
+            name = row[0]
+        elif name and pair[0] is not None and pair[1] is not None:
+            found.setdefault(name, []).append((pair[0], pair[1]))
+        else:
+            raise ReadingError(
+                f"'{path}': '{shorten(' '.join(map(str, row)), 40)}' is neither a name alone nor a time and a value"
+            )
+    return {
+        _series_key(name): ([x for x, _ in sorted(pairs)], [y for _, y in sorted(pairs)])
+        for name, pairs in found.items()
+    }
 
 
 def _series_key(name: str) -> str:

@@ -243,7 +243,8 @@ class LoopPrinter(Printer):
 
 def takes_vectors(node: Expression) -> bool:
     """Whether a node is a function of a whole vector, whose equation has to be written out."""
-    vectors = VECTOR_FUNCTIONS.keys() | {"placed", "reorder", "vector_elm_map", "vector_select"}
+    whole = {"find_market_price", "placed", "quantity_at_price", "reorder", "vector_elm_map", "vector_select"}
+    vectors = VECTOR_FUNCTIONS.keys() | whole
     return isinstance(node, Call) and node.function in vectors
 
 

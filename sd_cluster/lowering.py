@@ -242,7 +242,8 @@ class Section:
         step, ahead = item.keyword == "hold backward", item.keyword == "look forward"
         x, y = tables[0]
         table = Table(name=f"{self.owner} #data", hidden=True, units=item.units, x=x, y=y, step=step, ahead=ahead)
-        read = Lookup(table.name, Name(TIME), indices=(*self.over, *self.subscripts))
+        how = "exactly" if item.keyword == "raw" else ""
+        read = Lookup(table.name, Name(TIME), how=how, indices=(*self.over, *self.subscripts))
         return [self.piece(table, tables), self.piece(Auxiliary(**about, expression=read))]
 
     def table(self, points: Points, about: dict[str, Any]) -> Table:

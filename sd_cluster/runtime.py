@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster import vectors
+from sd_cluster import tables, vectors
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import VARYING, VECTOR_FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation
 
@@ -307,6 +307,9 @@ HELPERS: dict[str, Callable[..., float]] = {
         lookup_invert, pipe_begin, pipe_fixed, pipe_material, pipe_line, vectors.noise, vectors.normal,
         vectors.normal_share, vectors.exponential_between, vectors.digamma, vectors.pick, vectors.ranked,
         vectors.sorted_order, vectors.inverted, vectors.allocate_available, vectors.allocate_by_priority,
+        vectors.drawn, vectors.market_price, vectors.at_price,
+        tables.within, tables.step_within, tables.ahead_within, tables.exactly, tables.first_time, tables.last_time,
+        tables.points,
     )
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ Each is made of stocks, held values and built-in functions of the one equation l
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from sd_cluster import chances, series
 from sd_cluster.delays import (
     Trees,
     chained,
@@ -23,7 +24,7 @@ from sd_cluster.delays import (
 from sd_cluster.errors import UnsupportedError
 from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
 from sd_cluster.grammar import PLACED, Application, Dialect, Operator, Points, Reference, Tree
-from sd_cluster.lowering import SEED, Functions, Section
+from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
 
 _VENSIM = {
@@ -58,6 +59,13 @@ _XMILE = {
     "random": "xmile_random",
     "uniform": "xmile_random",
     "normal": "xmile_normal",
+    "lognormal": "xmile_lognormal",
+    "exprnd": "xmile_exponential",
+    "poisson": "xmile_poisson",
+    "binomial": "xmile_binomial",
+    "negbinomial": "xmile_negbinomial",
+    "beta": "xmile_beta",
+    "triangular": "xmile_triangular",
     "lookup": "lookup_own",
     "lookupinv": "lookup_invert",
     "gammaln": "gamma_ln",
@@ -130,36 +138,6 @@ def _npv(section: Section, trees: Trees) -> Expression:
     total = section.hidden_name("discounted sum")
     so_far = section.define(Stock(name=total, hidden=True, rate=times(stream, discount), initial=initial))
     return times(plus(so_far, times(stream, step, discount)), factor)
-
-
-def _noise(section: Section) -> Expression:
-    section.lowering.draws += 1
-    seed = section.lowering.main.names.get("noise_seed", SEED)
-    return Call("noise", (Name(seed), Number(float(section.lowering.draws)), Number(0.0)))
-
-
-def _uniform(section: Section, trees: Trees) -> Expression:
-    trees = section.counted("random uniform", trees, (0, 2, 3))
-    if not trees:
-        return _noise(section)
-    low, high = section.lower(trees[0]), section.lower(trees[1])
-    return plus(low, times(minus(high, low), _noise(section)))
-
-
-def _normal(section: Section, trees: Trees) -> Expression:
-    low, high, mean, deviation, *_ = section.arguments("random normal", trees, (4, 5))
-    share = Call("normal_share", (low, high, mean, deviation, _noise(section)))
-    return plus(mean, times(deviation, Call("normal", (share,))))
-
-
-def _xmile_normal(section: Section, trees: Trees) -> Expression:
-    mean, deviation, *_ = section.arguments("normal", trees, (2, 3))
-    return plus(mean, times(deviation, Call("normal", (_noise(section),))))
-
-
-def _exponential(section: Section, trees: Trees) -> Expression:
-    low, high, shift, stretch, *_ = section.arguments("random exponential", trees, (4, 5))
-    return Call("exponential_between", (_noise(section), low, high, shift, stretch))
 
 
 def _with_lookup(section: Section, trees: Trees) -> Expression:
@@ -262,6 +240,16 @@ def _placed(section: Section, trees: Trees) -> Expression:
     return Call("placed", (section.lower(array), *map(section.lower, places)))
 
 
+def _at_price(side: float) -> Callable[[Section, Trees], Expression]:
+    """DEMAND AT PRICE and SUPPLY AT PRICE: a quantity, the curve of its priorities, a price."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        name = "demand at price" if side > 0.0 else "supply at price"
+        return Call("quantity_at_price", (*section.arguments(name, trees, (3,)), Number(side)))
+
+    return lowered
+
+
 def _vector_select(section: Section, trees: Trees) -> Expression:
     trees = section.counted("vector select", trees, (5,))
     action = section.constant(trees[3])
@@ -319,6 +307,8 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "depreciate_straightline": straightline,
     "element_at_a_place": _placed,
     "elmcount": _elmcount,
+    "demand_at_price": _at_price(1.0),
+    "find_market_price": _plain("find_market_price", 4),
     "forecast": _forecast,
     "game": _game,
     "initial": _initial,
@@ -334,12 +324,25 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "lookup_own": _looked_up(""),
     "lookup_step": _looked_up("step"),
     "mean": _reduction("mean"),
+    "get_data_at_time": series.at_time,
+    "get_data_between_times": series.between_times,
+    "get_data_first_time": series.about("get data first time", "first time"),
+    "get_data_last_time": series.about("get data last time", "last time"),
+    "get_data_total_points": series.about("get data total points", "points"),
+    "get_time_value": series.time_value,
     "npv": _npv,
     "previous": _previous,
     "prod": _reduction("prod"),
-    "random_exponential": _exponential,
-    "random_normal": _normal,
-    "random_uniform": _uniform,
+    "random_beta": chances.bounded("beta", 2),
+    "random_binomial": chances.bounded("binomial", 2),
+    "random_exponential": chances.exponential,
+    "random_gamma": chances.bounded("gamma", 1),
+    "random_negative_binomial": chances.bounded("negative", 2),
+    "random_normal": chances.normal,
+    "random_poisson": chances.bounded("poisson", 1),
+    "random_triangular": chances.triangular,
+    "random_uniform": chances.uniform,
+    "random_weibull": chances.bounded("weibull", 1),
     "ranked": _plain("ranked", 2),
     "reorder": _plain("reorder", 2),
     "sample_if_true": _sampled,
@@ -348,6 +351,8 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "smooth_n": of_order("smooth"),
     "sorted_order": _plain("sorted_order", 2),
     "sum": _reduction("sum"),
+    "supply_at_price": _at_price(-1.0),
+    "time_shift": series.shifted,
     "trend": _trend,
     "vector_elm_map": _plain("vector_elm_map", 2),
     "vector_select": _vector_select,
@@ -358,15 +363,22 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
     "xmile_min": _extreme("min"),
-    "xmile_normal": _xmile_normal,
+    "xmile_beta": chances.unbounded("beta", 2),
+    "xmile_binomial": chances.unbounded("binomial", 2, turned=True),
+    "xmile_exponential": chances.xmile_exponential,
+    "xmile_lognormal": chances.xmile_lognormal,
+    "xmile_negbinomial": chances.unbounded("negative", 2, turned=True),
+    "xmile_normal": chances.xmile_normal,
+    "xmile_poisson": chances.unbounded("poisson", 1),
+    "xmile_triangular": chances.xmile_triangular,
     "xmile_pulse_of": _xmile_pulse,
-    "xmile_random": _uniform,
+    "xmile_random": chances.uniform,
     "xmile_safediv": _safediv,
     "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""
 
-_INNER = {"exponential_between", "noise", "normal", "normal_share"}
+_INNER = {"at_price", "drawn", "exponential_between", "noise", "normal", "normal_share"}
 
 
 def supported() -> str:

@@ -27,9 +27,12 @@ _NATIVE = {
 _WITHOUT_DERIVATIVE = {
     "allocate_available": "ALLOCATE AVAILABLE",
     "allocate_by_priority": "ALLOCATE BY PRIORITY",
+    "at_price": "DEMAND AT PRICE and SUPPLY AT PRICE",
     "digamma": "the slope of GAMMA LN",
     "exponential_between": "RANDOM EXPONENTIAL",
+    "drawn": "a random function of this distribution",
     "inverted": "INVERT MATRIX",
+    "market_price": "FIND MARKET PRICE",
     "normal_share": "RANDOM NORMAL between bounds",
 }
 """Functions whose derivatives are not worked out, by the names a modeller knows."""

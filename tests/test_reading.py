@@ -350,3 +350,23 @@ def test_a_run_of_equations_is_read_as_written():
     assert model.table().loc["x", "equation"] == "integ(a - b - x, 5)"
     assert model.table().loc["c", "equation"] == "a / b / x * 2 ^ (-x)"
     assert model.table().loc["b", "value"] == -2
+
+
+def test_data_held_from_the_time_before_do_not_see_half_a_step_ahead(tmp_path):
+    """With a step of 1, data at 0.3 were read at 0 already: what is held was looked up in the middle of the step."""
+    (tmp_path / "data.csv").write_text("time,x\n-1,5\n0.3,7\n2,9\n")
+    held = "GET DIRECT DATA('data.csv', ',', 'A', 'B2')"
+    path = write_model(tmp_path, f"x :HOLD BACKWARD: := {held} \n s = INTEG(x, 0)", step="1", end="3")
+    for solver in (sd.Euler(), sd.RungeKutta4()):
+        assert sd.simulate(sd.load(path, check_units=False), solver=solver)["x"].tolist() == [5, 7, 9, 9]
+
+
+def test_series_as_vensim_lists_them(tmp_path):
+    path = write_model(tmp_path, "A: A1, A2 \n x[A] \n y \n z = INTEG(y + SUM(x[A!]), 0)")
+    listed = tmp_path / "run.dat"
+    listed.write_text('x[A1]\n0\t1\n4\t5\n"x[A2]"\n0\t2\ny\n0\t3\n2\t5\n')
+    run = sd.simulate(sd.load(path, check_units=False, data=listed))
+    assert [run[name][2] for name in ("x[A1]", "x[A2]", "y")] == [3, 2, 5]
+    listed.write_text("x[A1]\n0\t1\n4\tfive\n")
+    with pytest.raises(sd.ReadingError, match=r"'4 five' is neither a name alone nor a time and a value$"):
+        sd.load(path, data=listed)
