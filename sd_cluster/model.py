@@ -195,6 +195,9 @@ class Model:
         What the file says, equation by equation; `write` needs it.
     whole
         For large arrays, their equations as `whole` prints them; `equations` then has one a variable.
+    moving
+        For each control variable that varies in a run, the hidden variable with its equation; the control itself is
+        a parameter with the value it has at the start.
     """
 
     name: str
@@ -207,6 +210,7 @@ class Model:
     unsupported: Mapping[str, str] = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
     whole: object = field(default=None, repr=False)
+    moving: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _by_key(self) -> dict[str, Equation]:

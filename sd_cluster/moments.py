@@ -42,6 +42,10 @@ def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, 
         )
     if not (math.isfinite(chosen.step) and chosen.step > 0):
         raise ScenarioError(f"the horizon's step is {chosen.step:g}; it should be above zero")
+    if not isinstance(solver, Adaptive) and solver.step is None and horizon is None:
+        count = math.ceil((chosen.end - chosen.start) / chosen.step - 1e-6)  # as Vensim, to the first step at the end
+        off = chosen.start + count * chosen.step - chosen.end
+        chosen = replace(chosen, end=chosen.end + off) if off > 1e-6 * chosen.step else chosen
     if not isinstance(solver, Adaptive) and solver.step is not None:
         chosen = replace(chosen, step=solver.step, save_every=max(chosen.save_every, solver.step))
     return chosen

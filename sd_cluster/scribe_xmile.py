@@ -52,6 +52,9 @@ class XmileScribe(Scribe):
             for item in self.source.ranges
         )
         horizon = self.model.horizon
+        for control in self.model.moving:
+            self.owner = control
+            raise self.fail("a control variable that varies has no form in XMILE")
         lines = [
             '<?xml version="1.0" encoding="utf-8"?>',
             '<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0">',

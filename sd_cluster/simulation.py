@@ -5,6 +5,7 @@ import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from sd_cluster.moments import (
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
+from sd_cluster.varying import march
 
 _CLOSE = 1e-9
 """Times closer than this share of the horizon are one."""
@@ -93,6 +95,8 @@ def simulate(
         If the run cannot go on; the text names the time, the variable and the stock.
     """
     simulation = Simulation(model, scenario, solver=solver, horizon=horizon, save=save, backend=backend)
+    if model.moving and isinstance(solver, Euler) and solver.step is None and horizon is None:
+        return simulation.replayed(save)
     simulation.run_to(simulation.horizon.end)
     return simulation.run()
 
@@ -151,10 +155,10 @@ class Simulation:
         stages = 4 if isinstance(self.solver, RungeKutta4) else 1
         return "numba" if steps * stages * len(self.model.equations) > _NUMBA_PAYS else "python"
 
-    def _prepare(self, scenario: Scenario) -> tuple[Kernel, Any]:
+    def _prepare(self, scenario: Scenario, backend: Backend | None = None) -> tuple[Kernel, Any]:
         """Kernel and vector of inputs of a scenario."""
         inputs = apply(self.model, scenario)
-        kernel = compile_model(inputs.model, self._backend)
+        kernel = compile_model(inputs.model, backend or self._backend)
         p = kernel.vector({**controls(self.model, self.horizon), **inputs.values}, inputs.tables)
         if not isinstance(self.solver, Adaptive):
             p[kernel.half_step] = self.horizon.step / 2.0
@@ -185,6 +189,18 @@ class Simulation:
         else:
             self._run_fixed(time)
         self.time = time
+
+    def replayed(self, save: float | Sequence[float] | None) -> Run:
+        """The whole run of a model whose control variables vary, by Euler's steps; a list of times picks rows."""
+        kernel, p = self._prepare(self.scenario, "python")
+        every = self.horizon.save_every if save is None or not isinstance(save, int | float) else float(save)
+        times, rows = march(kernel, p, replace(self.horizon, save_every=every), self.model.moving)
+        if save is not None and not isinstance(save, int | float):
+            close = [int(np.argmin(np.abs(np.array(times) - float(time)))) for time in save]
+            times, rows = [times[place] for place in close], rows[close]
+        self._kernel, self._backend = kernel, "python"
+        self._times, self._rows, self.time = times, [rows], times[-1]
+        return self.run()
 
     def change(self, changes: Mapping[str, Change]) -> None:
         """Change inputs from now on: parameters take new values or series, stocks jump.
@@ -432,6 +448,8 @@ class Simulation:
         located = [f"{sentence}; the solver steps over it unlocated" for sentence in unlocated]
         stepwise = self._kernel.structure.stepwise if isinstance(self.solver, Adaptive) else ()
         located += [f"'{name}' is only defined at steps: it changes every {self.horizon.step:g}" for name in stepwise]
+        for control in self.model.moving if not isinstance(self.solver, Euler) or self.solver.step else ():
+            located.append(f"{control} varies; this run has its value at the start, Euler() follows it")
         return (*cannot(self.model), *located, *self._asides, *outside(self.model, self.scenario))
 
     def _provenance(self) -> dict[str, object]:

@@ -264,9 +264,25 @@ def constant_value(name: str, equations: Iterable[Equation]) -> float:
     ModelError
         If it depends on a stock or on time, or is not a finite number.
     """
+    return _settled(name, equations, at_start=False)
+
+
+def first_value(name: str, equations: Iterable[Equation]) -> float:
+    """Value that a variable has at the start, such as that of a FINAL TIME that varies.
+
+    Raises
+    ------
+    ModelError
+        If it reads a lookup or a function of time, or is not a finite number.
+    """
+    return _settled(name, equations, at_start=True)
+
+
+def _settled(name: str, equations: Iterable[Equation], *, at_start: bool) -> float:
     from sd_cluster.runtime import evaluate
 
     by_name = {equation.name: equation for equation in equations}
+    start = next((own for own in by_name if own.replace("_", " ").casefold() == "initial time"), "")
 
     def value(of: str, above: tuple[str, ...]) -> float:
         equation = by_name.get(of)
@@ -274,9 +290,14 @@ def constant_value(name: str, equations: Iterable[Equation]) -> float:
             raise ModelError(f"'{of}' depends on itself; give it a number")
         if isinstance(equation, Parameter):
             return equation.value
-        if not isinstance(equation, Auxiliary):
+        if at_start and of == TIME:
+            return value(start, (*above, of))
+        expression = None if equation is None or not at_start else starting(equation)
+        if isinstance(equation, Auxiliary) and not at_start:
+            expression = equation.expression
+        if expression is None:
             raise ModelError(f"'{name}' depends on '{of}', which varies; it should be a constant")
-        return evaluate(equation.expression, lambda read: value(read, (*above, of)))
+        return evaluate(expression, lambda read: value(read, (*above, of)))
 
     try:
         result = value(name, ())

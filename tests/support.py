@@ -253,7 +253,8 @@ class Interpreter:
         if function in switching:
             return getattr(self, f"_{function}")(*parts)
         results: dict[str, Callable[..., float]] = {
-            "at_price": self._at_price, "abs": abs, "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
+            "abs": abs, "arccos": math.acos, "at_price": self._at_price,
+            "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
             "cosh": math.cosh, "exp": math.exp, "integer": lambda x: math.floor(x) if x >= 0 else math.ceil(x),
             "ln": math.log, "log": lambda x, base: math.log(x) / math.log(base), "max": max, "min": min,
 

@@ -198,7 +198,7 @@ def test_a_name_defined_twice(tmp_path, second):
     assert message(path) == "tiny.mdl defines 'a' twice; keep one of them"
 
 
-@pytest.mark.parametrize("control", ["FINAL TIME", "INITIAL TIME", "SAVEPER", "TIME STEP"])
+@pytest.mark.parametrize("control", ["FINAL TIME", "INITIAL TIME", "TIME STEP"])
 def test_a_missing_control_variable(tmp_path, control):
     text = model_text("x = INTEG(1, 5)").replace(control, "something else")
     assert message(written(tmp_path, text)) == f"tiny.mdl has no '{control}'; a model states its four control variables"
@@ -210,8 +210,9 @@ def test_a_missing_control_variable(tmp_path, control):
         ({"step": "0"}, "TIME STEP is 0; it should be above zero"),
         ({"step": "-1"}, "TIME STEP is -1; it should be above zero"),
         ({"end": "-1"}, "FINAL TIME -1 lies before INITIAL TIME 0"),
-        ({"end": "x"}, "'FINAL TIME' depends on 'x', which varies; it should be a constant"),
-        ({"end": "Time+2"}, "'FINAL TIME' depends on 'Time', which varies; it should be a constant"),
+        ({"start": "x"}, "'INITIAL TIME' depends on 'x', which varies; it should be a constant"),
+        ({"start": "Time+2"}, "'INITIAL TIME' depends on 'Time', which varies; it should be a constant"),
+        ({"end": "x+Time+table(1)"}, "a constant reads the lookup 'table'; give it a number"),
         ({"end": "1/0"}, "'FINAL TIME' has no finite value; give it a number"),
         ({"end": "LN(-1)"}, "'FINAL TIME' has no finite value; give it a number"),
         ({"end": "FINAL TIME"}, "'FINAL TIME' depends on itself; give it a number"),
@@ -221,6 +222,38 @@ def test_a_missing_control_variable(tmp_path, control):
 def test_a_control_variable_that_is_no_constant(tmp_path, controls, told):
     path = write_model(tmp_path, "x = INTEG(1, 5) \n table((0,0),(1,1))", **controls)
     assert message(path) == f"tiny.mdl: {told}"
+
+
+def test_without_a_saving_time_each_step_is_saved(tmp_path):
+    text = model_text("x = INTEG(1, 5)").replace("SAVEPER", "something else")
+    model = sd.load(written(tmp_path, text))
+    assert model.horizon.save_every == 0.125
+    assert sd.simulate(model, horizon=(0, 2), solver=sd.Euler()).times.size == 17
+
+
+def test_a_saving_time_between_steps_saves_each_step():
+    model = tiny("x = INTEG(1, 5)", step="0.5", save="0.75")
+    assert model.notes[:1] == ("SAVEPER 0.75 is no multiple of TIME STEP 0.5; every step is saved",)
+    assert sd.simulate(model, solver=sd.Euler()).times.size == 21
+
+
+def test_fixed_steps_go_to_the_first_one_at_the_end_as_in_vensim():
+    model = tiny("x = INTEG(1, 5)", step="0.7", save="0.7", end="6")
+    assert sd.simulate(model, solver=sd.Euler()).times[-1] == pytest.approx(6.3, rel=1e-12)
+    assert sd.simulate(model).times[-1] == 6.0
+
+
+def test_an_end_that_moves_away_is_an_error_and_other_solvers_say_what_they_take(monkeypatch):
+    model = tiny("x = INTEG(1, 5)", end="x+1", step="0.5", check_units=False)
+    monkeypatch.setattr("sd_cluster.varying.MOST_STEPS", 50)
+    with pytest.raises(sd.SimulationError, match="tiny: FINAL TIME is not reached after 50 steps; check its equation"):
+        sd.simulate(model, solver=sd.Euler())
+    run = sd.simulate(model)
+    assert run.times[-1] == 6.0
+    assert run.notes == ("FINAL TIME varies; this run has its value at the start, Euler() follows it",)
+    shrinking = tiny("x = INTEG(-1, 5)", step="x/5", check_units=False)
+    with pytest.raises(sd.SimulationError, match=r"TIME STEP is -?[\de.-]+; it should be above zero|not reached"):
+        sd.simulate(shrinking, solver=sd.Euler())
 
 
 def test_control_variables_may_be_expressions_of_constants():

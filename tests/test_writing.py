@@ -15,6 +15,7 @@ NO_FORM = {
     "array_mapping": "a range that maps to another has no form in XMILE",
     "xmile_places_by_expressions": "an element at a place that an expression gives has no form in Vensim",
     "array_mapping_of_elements": "a range that maps to another has no form in XMILE",
+    "end_step_and_saving_that_vary": "a control variable that varies has no form in XMILE",
     "macro_with_outputs": "a macro with further outputs has no form in XMILE",
     "pulses": "PULSE TRAIN has no form in XMILE",
     "switches": "PULSE TRAIN has no form in XMILE",
