@@ -90,6 +90,7 @@ _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _LETTER = r"(?:[^\W\d]|[\u00a1-\uffff])"
 _REST = r"(?:[\w'$]|[\u00a1-\uffff])"
 _SHARED = r'(?P<quoted>"(?:\\.|[^"\\])*")'
+_MODULES = rf'(?P<quoted>(?:{_LETTER}{_REST}*\.)*"(?:\\.|[^"\\])*"(?:\.(?:{_LETTER}{_REST}*|"(?:\\.|[^"\\])*"))*)'
 _OPERATORS = r"(?P<operator><>|<=|>=|//|[-+*/^=<>(),;:!\[\]|])"
 _TOKENS = {
     "vensim": re.compile(
@@ -98,7 +99,7 @@ _TOKENS = {
         re.IGNORECASE,
     ),
     "xmile": re.compile(
-        rf"\s*(?:{_SHARED}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
+        rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
         rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?={_LETTER}))*)|{_OPERATORS})",
         re.IGNORECASE,
     ),
@@ -278,6 +279,8 @@ class _Parser:
                 return Figure(MISSING)
             case "word", "if":
                 return self.conditional()
+            case "word", "mod":
+                return self.named()
             case "operator", "-":
                 self.place += 1
                 inner = self.expression(_SIGN)
@@ -310,10 +313,17 @@ class _Parser:
         return Application("if then else", (), tuple(parts))
 
     def name(self) -> str:
-        if self.kind not in {"name", "quoted"}:
+        if self.kind not in {"name", "quoted"} and self.operator() != "mod":
             self.fail("a name")
         self.place += 1
-        return self.tokens[self.place - 1].text
+        text = self.tokens[self.place - 1].text
+        if (
+            self.dialect == "xmile"
+            and not (text.startswith('"') and text.find('"', 1) == len(text) - 1)
+            and '"' in text
+        ):
+            return text if "\\" in text else text.replace('"', "")  # modules with their quotes
+        return text
 
     def named(self) -> Tree:
         name = self.name()

@@ -436,14 +436,16 @@ class Section:
     def _macro(self, macro: MacroDefinition, tree: Application) -> Expression:
         """Write a macro out in place: its variables become hidden ones, named after the variable that uses it."""
         shown = key(macro.name).replace("_", " ")
-        if len(tree.arguments) != len(macro.inputs):
+        left_out = len(macro.inputs) - len(tree.arguments)
+        if not 0 <= left_out <= len(macro.defaults):
             self.fail(f"macro {shown} takes {len(macro.inputs)} argument(s), here it has {len(tree.arguments)}")
+        given = (*tree.arguments, *macro.defaults[len(macro.defaults) - left_out :])
         if self.prefix.count("#") > 20 or self.lowering.calls > 1_000_000:
             self.fail(f"macro {shown} uses itself without end")
         prefix = self.hidden_name(shown) + ": "
         bound: dict[str, str] = {}
         over = (*self.over, *self.subscripts)
-        for parameter, argument in zip(macro.inputs, tree.arguments, strict=True):
+        for parameter, argument in zip(macro.inputs, given, strict=True):
             name = prefix + clean(parameter)
             self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
             bound[key(parameter)] = name

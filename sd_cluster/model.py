@@ -110,7 +110,8 @@ class Held(Variable):
         Its value at the start; for a pipe, until the first of what went in comes out.
     mode
         `step`, or a pipe: `fixed` gives back what went in a fixed time ago, `material` puts what goes in where it will
-        come out after the delay of this moment, `line` lets it out in equal shares.
+        come out after the delay of this moment, `information` does so in place of all that would come out later,
+        `line` lets it out in equal shares.
     delay
         How long a pipe is, in time.
     missing

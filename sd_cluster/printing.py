@@ -257,7 +257,7 @@ class Printer:
             assert expression is not None
             value = self.number(expression)
             if isinstance(equation, Held) and equation.delay is not None:
-                empty = {"fixed": value, "material": repr(EMPTY), "line": "0.0"}[equation.mode]
+                empty = {"fixed": value, "line": "0.0"}.get(equation.mode, repr(EMPTY))
                 delay, dt = self.number(equation.delay), self._dt()
                 value = f"f_pipe_begin(p, {self._pipe(equation)}, {value}, {delay}, {dt}, {empty})"
             lines.append(f"{self._place(equation)} = {value}")
@@ -288,6 +288,11 @@ class Printer:
                 case "material":
                     value = (
                         f"f_pipe_material(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()}, {parts[2]})"
+                    )
+                case "information":
+                    now = f"p[{self.slots[equation.name]}]"
+                    value = (
+                        f"f_pipe_information(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()}, {now})"
                     )
                 case "line":
                     value = f"f_pipe_line(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()})"

@@ -84,7 +84,10 @@ class XmileScribe(Scribe):
         if macro.outputs:
             self.owner = macro.name
             raise self.fail("a macro with further outputs has no form in XMILE")
-        inside = "".join(f"<parm>{escape(self.plain(name))}</parm>" for name in macro.inputs)
+        needed = len(macro.inputs) - len(macro.defaults)
+        defaults = [""] * needed + [f" default={quoteattr(self.tree(tree))}" for tree in macro.defaults]
+        named = zip(macro.inputs, defaults, strict=True)
+        inside = "".join(f"<parm{default}>{escape(self.plain(name))}</parm>" for name, default in named)
         before, self.added = self.added, []
         self.enter(macro.definitions)
         variables = "\n".join([*(self._variable([item]) for item in macro.definitions), *self.added])

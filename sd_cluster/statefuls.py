@@ -11,6 +11,7 @@ from sd_cluster.delays import (
     Trees,
     chained,
     fixed,
+    information,
     material,
     minus,
     of_order,
@@ -22,7 +23,7 @@ from sd_cluster.delays import (
     xmile_order,
 )
 from sd_cluster.errors import UnsupportedError
-from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
+from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, replace_names
 from sd_cluster.grammar import PLACED, Application, Dialect, Operator, Points, Reference, Tree
 from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
@@ -60,6 +61,13 @@ _XMILE = {
     "uniform": "xmile_random",
     "normal": "xmile_normal",
     "lognormal": "xmile_lognormal",
+    "round": "xmile_round",
+    "sinwave": "xmile_sinwave",
+    "coswave": "xmile_coswave",
+    "percent": "xmile_percent",
+    "derivn": "xmile_derivative",
+    "stddev": "xmile_deviation",
+    "mod": "modulo",
     "exprnd": "xmile_exponential",
     "poisson": "xmile_poisson",
     "binomial": "xmile_binomial",
@@ -126,6 +134,59 @@ def _forecast(section: Section, trees: Trees) -> Expression:
     average = _averaged(section, value, time, over(value, plus(Number(1.0), trend)))
     change = Call("zidz", (minus(value, average), times(time, average)))
     return times(value, plus(Number(1.0), times(change, ahead)))
+
+
+def _rounded(section: Section, trees: Trees) -> Expression:
+    """Stella's ROUND: to the nearest whole number, halves away from zero."""
+    (value,) = section.arguments("round", trees, (1,))
+    value = section.auxiliary("value", value)
+    half = Call("if_then_else", (Operation("<", (value, Number(0.0))), Number(-0.5), Number(0.5)))
+    return Call("integer", (plus(value, half),))
+
+
+def _wave(function: str) -> Callable[[Section, Trees], Expression]:
+    """Stella's SINWAVE and COSWAVE: height and period."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        height, period = section.arguments(f"{function}wave", trees, (2,))
+        turns = over(times(Number(2.0), Call("pi", ()), Name(TIME)), period)
+        return times(height, Call(function, (turns,)))
+
+    return lowered
+
+
+def _derivative(section: Section, trees: Trees) -> Expression:
+    """Stella's DERIVN of first order: the change since the step before, over its length; 0 at the start."""
+    trees = section.counted("derivn", trees, (1, 2))
+    if len(trees) == 2 and section.constant(trees[1]) != 1.0:
+        raise UnsupportedError("DERIVN is supported for the first derivative alone")
+    value = section.auxiliary("input", section.lower(trees[0]))
+    held = Held(name=section.hidden_name("input before"), hidden=True, following=value, initial=value)
+    return over(minus(value, section.define(held)), Name("TIME STEP"))
+
+
+def _percent(section: Section, trees: Trees) -> Expression:
+    """Stella's PERCENT: a hundred times a fraction."""
+    return times(Number(100.0), *section.arguments("percent", trees, (1,)))
+
+
+def _mean(section: Section, trees: Trees) -> Expression:
+    """MEAN of an array, or of several numbers."""
+    if len(trees) == 1:
+        return _reduction("mean")(section, trees)
+    first, *others = section.arguments("mean", trees, tuple(range(2, 50)))
+    for other in others:
+        first = plus(first, other)
+    return over(first, Number(float(len(trees))))
+
+
+def _deviation(section: Section, trees: Trees) -> Expression:
+    """Stella's STDDEV of an array: its spread about the mean, as of a whole population."""
+    trees = section.counted("stddev", trees, (1,))
+    part = _over_all(section, trees[0])
+    mean = section.auxiliary("mean", Call("mean", (part,)))
+    off = minus(part, mean)
+    return Call("sqrt", (Call("mean", (times(off, off),)),))
 
 
 def _npv(section: Section, trees: Trees) -> Expression:
@@ -302,6 +363,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "delay1": chained("delay", 1),
     "delay3": chained("delay", 3),
     "delay_fixed": fixed,
+    "delay_information": information,
     "delay_material": material,
     "delay_n": of_order("delay"),
     "depreciate_straightline": straightline,
@@ -323,7 +385,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "lookup_invert": _looked_up("invert"),
     "lookup_own": _looked_up(""),
     "lookup_step": _looked_up("step"),
-    "mean": _reduction("mean"),
+    "mean": _mean,
     "get_data_at_time": series.at_time,
     "get_data_between_times": series.between_times,
     "get_data_first_time": series.about("get data first time", "first time"),
@@ -359,21 +421,27 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "vmax": _reduction("vmax"),
     "vmin": _reduction("vmin"),
     "with_lookup": _with_lookup,
+    "xmile_coswave": _wave("cos"),
     "xmile_delay": xmile_delay,
     "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
     "xmile_min": _extreme("min"),
     "xmile_beta": chances.unbounded("beta", 2),
     "xmile_binomial": chances.unbounded("binomial", 2, turned=True),
+    "xmile_deviation": _deviation,
+    "xmile_derivative": _derivative,
     "xmile_exponential": chances.xmile_exponential,
     "xmile_lognormal": chances.xmile_lognormal,
     "xmile_negbinomial": chances.unbounded("negative", 2, turned=True),
     "xmile_normal": chances.xmile_normal,
     "xmile_poisson": chances.unbounded("poisson", 1),
     "xmile_triangular": chances.xmile_triangular,
+    "xmile_percent": _percent,
     "xmile_pulse_of": _xmile_pulse,
     "xmile_random": chances.uniform,
+    "xmile_round": _rounded,
     "xmile_safediv": _safediv,
+    "xmile_sinwave": _wave("sin"),
     "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""

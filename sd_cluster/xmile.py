@@ -120,7 +120,17 @@ class _File:
         if eqn is not None and key(name) not in {key(item.name) for item in definitions}:
             tree, fault = self._tree(eqn.text)
             definitions.append(Definition(name, tree, fault=fault, line=node.sourceline))
-        return MacroDefinition(name, inputs, (), tuple(definitions))
+        defaults: list[Tree] = []
+        for parm in node:
+            if _tag(parm) == "parm" and parm.get("default") is not None:
+                tree, fault = self._tree(parm.get("default"))
+                if tree is None:
+                    raise ReadingError(f"{self.path.name} line {node.sourceline}: macro '{name}': {fault}")
+                defaults.append(tree)
+            elif _tag(parm) == "parm" and defaults:
+                told = f"'{(parm.text or '').strip()}' needs a default, as an input before it has one"
+                raise ReadingError(f"{self.path.name} line {node.sourceline}: macro '{name}': {told}")
+        return MacroDefinition(name, inputs, (), tuple(definitions), defaults=tuple(defaults))
 
     def _model(self, model: Any, named: Mapping[str, Any], prefix: str, above: tuple[str, ...]) -> list[Definition]:
         """Definitions of a model and of the modules in it, with their full names."""

@@ -159,6 +159,12 @@ class Interpreter:
             due = step + 1 - self.delays[name]
             return self.passed[name][due] if due >= 0 else self.initial_of[name]
         coming = self.ahead[name]
+        if held.mode == "information":
+            due = step + self._steps(held)
+            for later in [other for other in coming if other >= due]:
+                del coming[later]
+            coming[due] = value
+            return coming.get(step + 1, self.held[name])
         if held.mode == "material":
             coming.setdefault(step + self._steps(held), []).append(value)
             if step + 1 in coming:

@@ -16,6 +16,8 @@ NO_FORM = {
     "xmile_places_by_expressions": "an element at a place that an expression gives has no form in Vensim",
     "array_mapping_of_elements": "a range that maps to another has no form in XMILE",
     "end_step_and_saving_that_vary": "a control variable that varies has no form in XMILE",
+    "xmile_macro_with_defaults": "a macro whose inputs may be left out has no form in Vensim",
+    "xmile_functions_of_stella": "a function of Stella has no form in Vensim",
     "macro_with_outputs": "a macro with further outputs has no form in XMILE",
     "pulses": "PULSE TRAIN has no form in XMILE",
     "switches": "PULSE TRAIN has no form in XMILE",
