@@ -118,6 +118,8 @@ class Section:
         """Lower all definitions of this section."""
         for folded, items in self.trees.items():
             self.owner, self.folded = self.names[folded], folded
+            if not folded:
+                raise ReadingError(f"{self.lowering.file} line {items[0].line}: a variable has no name")
             if len({len(item.subscripts) for item in items}) > 1 or (len(items) > 1 and not items[0].subscripts):
                 raise ReadingError(f"{self.lowering.file} defines '{self.owner}' twice; keep one of them")
             try:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from sd_cluster.errors import ScenarioError
+from sd_cluster.errors import ModelError, ScenarioError
 from sd_cluster.model import Horizon, Model, Parameter
 from sd_cluster.scenario import Scenario, TimeSeries
 from sd_cluster.solvers import Adaptive, Solver
@@ -22,6 +22,15 @@ def controls(model: Model, horizon: Horizon) -> dict[str, float]:
     names = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
     found = ((model.variable(name), value) for name, value in zip(names, chosen, strict=True))
     return {variable.name: value for variable, value in found if isinstance(variable, Parameter)}
+
+
+def refuse_moving(model: Model) -> None:
+    """Raise a `ModelError` where the end, the step or the saving time of a model varies with the run."""
+    for control in model.moving:
+        raise ModelError(
+            f"{model.name}: {control} varies with the run, which sd.simulate follows by Euler() alone; sweeps, fits and"
+            " derivatives take a number for it"
+        )
 
 
 def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, solver: Solver) -> Horizon:

@@ -48,6 +48,8 @@ class Structure:
         Names of the values that change from step to step only.
     stepwise
         Variables that are only defined at steps: held values and random numbers.
+    conditions
+        Comparisons (but `=` and `<>`) that turn with the state, each with the variable it belongs to.
     """
 
     parameters: tuple[str, ...]
@@ -63,6 +65,7 @@ class Structure:
     unlocated: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     stepwise: tuple[str, ...] = ()
+    conditions: tuple[tuple[str, Operation], ...] = ()
 
 
 def running(equation: Equation) -> Expression | None:
@@ -115,7 +118,7 @@ def structure(model: Model) -> Structure:
     constant, moving = _running_order(model.name, equations)
     initial = _initial_order(model.name, equations, set(constant))
     settled = {name for name, equation in equations.items() if isinstance(equation, Parameter)} | set(constant)
-    switches, unlocated = _switches(equations, settled)
+    switches, unlocated, conditions = _switches(equations, settled)
     return Structure(
         parameters=_names(equations, Parameter),
         stocks=_names(equations, Stock),
@@ -130,6 +133,7 @@ def structure(model: Model) -> Structure:
         unlocated=unlocated,
         held=_names(equations, Held),
         stepwise=_stepwise(equations),
+        conditions=conditions,
     )
 
 
@@ -218,9 +222,12 @@ def _tables_of_time(equations: Mapping[str, Equation]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[frozenset[Expression], tuple[str, ...]]:
-    """Nodes that switch at known times, and sentences about those that switch at unknown ones."""
+def _switches(
+    equations: Mapping[str, Equation], settled: set[str]
+) -> tuple[frozenset[Expression], tuple[str, ...], tuple[tuple[str, Operation], ...]]:
+    """Nodes that switch at known times, sentences about those that switch at unknown ones, and which turn there."""
     found: list[Expression] = []
+    conditions: list[tuple[str, Operation]] = []
     unlocated: list[str] = []
 
     def known(expression: Expression) -> bool:
@@ -242,7 +249,9 @@ def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[fro
                     found.append(node)
                 elif not known(node):
                     unlocated.append(f"'{name}' switches by a condition on the state or on an expression of time")
-    return frozenset(found), tuple(dict.fromkeys(unlocated))
+                    if node.operator not in {"=", "<>"}:
+                        conditions.append((name, node))
+    return frozenset(found), tuple(dict.fromkeys(unlocated)), tuple(conditions)
 
 
 def timing(call: Call) -> tuple[Expression, ...]:

@@ -1,6 +1,8 @@
 """Reading: what cannot be read gives one clear error, nothing is written, and no text of a file is ever run."""
 
 import os
+import struct
+import sys
 
 import numpy as np
 import pytest
@@ -403,3 +405,35 @@ def test_series_as_vensim_lists_them(tmp_path):
     listed.write_text("x[A1]\n0\t1\n4\tfive\n")
     with pytest.raises(sd.ReadingError, match=r"'4 five' is neither a name alone nor a time and a value$"):
         sd.load(path, data=listed)
+
+
+def old_book(path, rows):
+    """A book of one sheet in Excel's oldest binary format, record by record."""
+    records = [struct.pack("<HHHH", 0x0009, 4, 2, 0x0010)]
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            head = struct.pack("<HH3s", i, j, b"\0\0\0")
+            if isinstance(cell, str):
+                body = head + bytes([len(cell)]) + cell.encode()
+                records.append(struct.pack("<HH", 0x0004, len(body)) + body)
+            else:
+                body = head + struct.pack("<d", cell)
+                records.append(struct.pack("<HH", 0x0003, len(body)) + body)
+    path.write_bytes(b"".join([*records, struct.pack("<HH", 0x000A, 0)]))
+
+
+def test_books_in_excels_old_format(tmp_path, monkeypatch):
+    old_book(tmp_path / "old.xls", [["time", "x"], [0.0, 1.0], [4.0, 5.0]])
+    path = write_model(
+        tmp_path,
+        "x := GET XLS DATA('old.xls', 'Sheet 1', 'A', 'B2') \n c = GET XLS CONSTANTS('old.xls', 'Sheet 1', 'B3')"
+        " \n s = INTEG(x, 0) \n z = INTEG(1, 0)",
+    )
+    run = sd.simulate(sd.load(path, check_units=False), solver=sd.Euler())
+    assert (run["x"][2], run["c"][0]) == (3, 5)
+    (tmp_path / "old.xls").write_bytes(b"nothing of the kind")
+    assert "'old.xls' is not an Excel file" in sd.load(path, check_units=False).unsupported["x"]
+    monkeypatch.setitem(sys.modules, "xlrd", None)
+    assert sd.load(path, check_units=False).unsupported["x"] == (
+        "'old.xls' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
+    )
