@@ -198,6 +198,29 @@ def _balanced(parts: Sequence[Expression], join: Callable[[Expression, Expressio
     return layer[0]
 
 
+def _value(expression: Expression) -> float | None:
+    """Value of an expression of numbers alone."""
+    if isinstance(expression, Number):
+        return expression.value
+    if isinstance(expression, Operation) and expression.operator in {"+", "-", "*", "neg"}:
+        values = [_value(part) for part in expression.operands]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            first, last = known[0], known[-1]
+            return {"+": first + last, "-": first - last, "*": first * last, "neg": -first}[expression.operator]
+    if isinstance(expression, Call) and expression.function == "integer":
+        value = _value(expression.arguments[0])
+        return None if value is None else float(int(value))
+    return None
+
+
+def _folded(operator: str, first: Expression, second: Expression) -> Expression:
+    """An operation, worked out where both parts are numbers."""
+    whole = Operation(operator, (first, second))
+    value = _value(whole)
+    return whole if value is None else Number(value)
+
+
 def _sum(parts: Sequence[Expression]) -> Expression:
     return _balanced(parts, lambda first, second: Operation("+", (first, second)))
 
@@ -305,8 +328,17 @@ class _Writer:
             case "reorder":
                 _, items = self._vector(arguments[0], bound)
                 return Call("pick", (self.at(arguments[1], bound), *items))
+            case "placed":
+                return self._placed(arguments, bound)
             case "vector_elm_map":
                 return self._mapped(arguments[0], self.at(arguments[1], bound), bound)
+            case "find_market_price":
+                return self._market(arguments, bound)
+            case "quantity_at_price":
+                quantity, profile, price, side = arguments
+                _, curves = self._curves(quantity, profile, bound, one=True)
+                parts = (side, self.at(price, bound), self.at(quantity, bound), *curves)
+                return Call("at_price", parts)
             case "inverted":
                 return self._inverted(arguments[0], bound)
             case "allocate_available" | "allocate_by_priority":
@@ -407,6 +439,40 @@ class _Writer:
         items = [Name(element_name(expression.name, row)) for row in rows]
         return Call("pick", (Operation("+", (Number(float(base)), offset)), *items))
 
+    def _placed(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
+        """XMILE's element at places that expressions give, counted from 1; 0 where there is none."""
+        named, *given = arguments
+        if not isinstance(named, Name) or named.name not in self.shapes:
+            raise ModelError("an expression in square brackets gives the place in an array")
+        places = [self.at(place, bound) for place in given]
+        base: Expression = Number(0.0)
+        inside: list[Expression] = []
+        shape = self.shapes[named.name]
+        for index, (_, elements) in zip(named.indices, shape, strict=True):
+            base = _folded("*", base, Number(float(len(elements))))
+            if index.startswith("#"):
+                place = places[int(index[1:])]
+                value = _value(place)
+                if value is not None and not 1 <= int(value) <= len(elements):
+                    return Number(0.0)
+                if value is None:
+                    inside += [Operation(">=", (place, Number(1.0)))]
+                    inside += [Operation("<", (place, Number(len(elements) + 1.0)))]
+                own: Expression = (
+                    Number(int(value) - 1.0)
+                    if value is not None
+                    else Call("integer", (Operation("-", (place, Number(1.0))),))
+                )
+            else:
+                own = Number(float(list(map(key, elements)).index(key(self.element(index, bound)))))
+            base = _folded("+", base, own)
+        rows = itertools.product(*(elements for _, elements in shape))
+        items = [Name(element_name(named.name, row)) for row in rows]
+        if isinstance(base, Number):
+            return items[int(base.value)]
+        within = _balanced(inside, lambda first, second: Operation("and", (first, second)))
+        return _chosen(within, Call("pick", (base, *items)), 0.0)
+
     def _inverted(self, expression: Expression, bound: Mapping[str, str]) -> Expression:
         if not isinstance(expression, Name) or len(expression.indices) < 2:
             raise ModelError("INVERT MATRIX takes an array with two ranges")
@@ -423,6 +489,30 @@ class _Writer:
             raise ModelError("INVERT MATRIX gives a matrix; its variable needs two ranges")
         here = [self.ranges.place(loop, bound[key(loop)]) or 0 for loop in loops]
         return Call("inverted", (Number(float(here[0])), Number(float(here[1])), *items))
+
+    def _curves(
+        self, quantity: Expression, profile: Expression, bound: Mapping[str, str], *, one: bool = False
+    ) -> tuple[list[Expression], list[Expression]]:
+        """Quantities over the last range of an array and kind, priority and width of each, or of `one` alone."""
+        if not (isinstance(quantity, Name) and isinstance(profile, Name)) or profile.name not in self.shapes:
+            raise ModelError("a market takes quantities and the profiles of their priorities as arrays")
+        kinds = self.shapes[profile.name][-1][1]
+        if len(kinds) < 3 or len(self.shapes.get(quantity.name, ())) + 1 != len(self.shapes[profile.name]):
+            raise ModelError("the profile of a priority needs a last range more than its quantity, of 4 numbers")
+        *outer, last = self.elements(quantity.name, quantity.indices, bound)
+        before = self.elements(profile.name, profile.indices, bound)[:-2]
+        members = [last] if one else self.shapes[quantity.name][-1][1]
+        quantities: list[Expression] = [Name(element_name(quantity.name, [*outer, member])) for member in members]
+        items: list[Expression] = [
+            Name(element_name(profile.name, [*before, member, kind])) for member in members for kind in kinds[:3]
+        ]
+        return quantities, items
+
+    def _market(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
+        wanted, wishes = self._curves(arguments[0], arguments[1], bound)
+        offered, offers = self._curves(arguments[2], arguments[3], bound)
+        counts = Number(float(len(wanted))), Number(float(len(offered)))
+        return Call("market_price", (*counts, *wanted, *wishes, *offered, *offers))
 
     def _allocated(self, call: Call, bound: Mapping[str, str]) -> Expression:
         place, requests = self._vector(call.arguments[0], bound)

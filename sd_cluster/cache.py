@@ -202,4 +202,4 @@ def _linked(recipe: _Recipe, namespace: dict[str, Any], options: dict[str, Any],
 
 
 def _ours(function: object) -> bool:
-    return getattr(function, "__module__", "") in {"sd_cluster.runtime", "sd_cluster.vectors"}
+    return getattr(function, "__module__", "") in {"sd_cluster.runtime", "sd_cluster.tables", "sd_cluster.vectors"}

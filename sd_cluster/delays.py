@@ -188,6 +188,12 @@ def material(section: Section, trees: Trees) -> Expression:
     return _pipe(section, "material", inflow, delay, initial, missing)
 
 
+def information(section: Section, trees: Trees) -> Expression:
+    """DELAY INFORMATION: what went in comes out after the delay time of that moment, unless later news came first."""
+    inflow, delay, initial = section.arguments("delay information", trees, (3,))
+    return _pipe(section, "information", inflow, delay, initial)
+
+
 def straightline(section: Section, trees: Trees) -> Expression:
     """DEPRECIATE STRAIGHTLINE: the stream of each step leaves in equal shares over a time, the first at once."""
     stream, time, _, _ = section.arguments("depreciate straightline", trees, (4,))

@@ -17,7 +17,7 @@ from sd_cluster.grid import Grid, Whole
 from sd_cluster.kernel import Backend, Floats
 from sd_cluster.look import unit_label
 from sd_cluster.model import Horizon, Model, key
-from sd_cluster.moments import chosen_horizon, plain_changes
+from sd_cluster.moments import chosen_horizon, plain_changes, refuse_moving
 from sd_cluster.paths import Path, choose_path
 from sd_cluster.scenario import Scenario, apply
 from sd_cluster.solvers import Adaptive, Solver
@@ -350,6 +350,7 @@ def prepare(
     """Check at the door what a sweep is asked for."""
     if solver is not None and not isinstance(solver, Solver):
         raise ScenarioError(f"solver={solver!r} is none; give RungeKutta4(), Euler() or Adaptive()")
+    refuse_moving(model)
     chosen = chosen_horizon(model, horizon, solver or Adaptive())
     asked = [outputs] if isinstance(outputs, str) else model.stocks if outputs is None else outputs
     wanted = tuple(n for name in asked for n in model.elements(name) or (model.variable(name).name,))

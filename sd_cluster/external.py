@@ -4,6 +4,7 @@ Only cells are read: no formula is computed and no macro is run. What is missing
 """
 
 import csv
+import io
 import itertools
 import math
 import re
@@ -15,7 +16,7 @@ from sd_cluster.errors import ModelError, ReadingError, UnsupportedError
 from sd_cluster.grammar import MISSING
 from sd_cluster.model import key
 from sd_cluster.source import RangeDefinition
-from sd_cluster.text import decoded
+from sd_cluster.text import decoded, shorten
 
 LARGEST = 200_000_000
 """Bytes of a file beyond which it is not read."""
@@ -23,7 +24,7 @@ LARGEST = 200_000_000
 Points: TypeAlias = tuple[list[float], list[float]]
 _Rows: TypeAlias = list[list[Any]]
 
-_BOOKS = {".xlsx", ".xlsm"}
+_BOOKS = {".xlsx", ".xlsm", ".xls"}
 _TABLES = {".csv": ",", ".tab": "\t", ".tsv": "\t", ".txt": "\t", ".dat": "\t"}
 _CELL = re.compile(r"\$?([A-Za-z]{1,3})\$?(\d{1,7})(\*?)")
 
@@ -196,9 +197,9 @@ class Outside:
         path = self._path(file)
         if path.suffix.lower() not in _BOOKS:
             return None
-        for known, defined in self._book(path).defined_names.items():
+        for known, written in self._names(path).items():
             if known.casefold() == name.casefold():
-                cells = str(defined.attr_text).rpartition("!")[2].replace("$", "").split(":")
+                cells = written.rpartition("!")[2].replace("$", "").split(":")
                 first, last = _CELL.fullmatch(cells[0]), _CELL.fullmatch(cells[-1])
                 if first and last:
                     return (
@@ -217,7 +218,29 @@ class Outside:
             raise UnsupportedError(f"the file '{file}' has more than {LARGEST} bytes")
         return path
 
+    def _names(self, path: Path) -> dict[str, str]:
+        """Names of cells in a book, and what they stand for."""
+        book = self._book(path)
+        if path.suffix.lower() == ".xls":
+            return {item.name: str(item.formula_text or "") for item in book.name_obj_list if item.result is not None}
+        return {known: str(defined.attr_text) for known, defined in book.defined_names.items()}
+
+    def _old_book(self, path: Path) -> Any:
+        """A book in Excel's binary format, which needs a package of its own."""
+        try:
+            import xlrd  # type: ignore[import-untyped]
+        except ImportError:
+            raise UnsupportedError(
+                f"'{path.name}' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
+            ) from None
+        try:
+            return xlrd.open_workbook(path, logfile=io.StringIO())
+        except Exception as error:  # of many kinds in a broken file
+            raise UnsupportedError(f"'{path.name}' is not an Excel file ({type(error).__name__})") from None
+
     def _book(self, path: Path) -> Any:
+        if path not in self._books and path.suffix.lower() == ".xls":
+            self._books[path] = self._old_book(path)
         if path not in self._books:
             from zipfile import BadZipFile
 
@@ -235,14 +258,21 @@ class Outside:
             return self._sheets[file, tab]
         path = self._path(file)
         suffix = path.suffix.lower()
-        if suffix in _BOOKS:
+        if suffix == ".xls":
+            book = self._book(path)
+            name = next((name for name in book.sheet_names() if name.casefold() == tab.casefold()), None)
+            if name is None:
+                raise UnsupportedError(f"'{file}' has no sheet '{tab}'; it has {', '.join(book.sheet_names())}")
+            sheet = book.sheet_by_name(name)
+            rows: _Rows = [[cell if cell != "" else None for cell in sheet.row_values(k)] for k in range(sheet.nrows)]
+        elif suffix in _BOOKS:
             book = self._book(path)
             name = next((name for name in book.sheetnames if name.casefold() == tab.casefold()), None)
             if name is None:
                 raise UnsupportedError(f"'{file}' has no sheet '{tab}'; it has {', '.join(book.sheetnames)}")
             sheet = book[name]
             sheet.reset_dimensions()
-            rows: _Rows = [list(line) for line in sheet.iter_rows(values_only=True)]
+            rows = [list(line) for line in sheet.iter_rows(values_only=True)]
         elif suffix in _TABLES:
             parted = {"\\t": "\t", "": _TABLES[suffix]}.get(tab, tab)
             rows = _lines(path, parted if len(parted) == 1 else _TABLES[suffix])
@@ -265,6 +295,8 @@ def _table_of_series(path: Path) -> dict[str, Points]:
     if parted is None:
         raise ReadingError(f"'{path}' is not a table of data; its name should end in one of {', '.join(_TABLES)}")
     rows = [row for row in _lines(path, parted) if any(row)]
+    if path.suffix.lower() == ".dat" and rows and len(rows[0]) == 1:
+        return _listed_series(path, rows)
     if rows and all(_float(cell) is not None for cell in rows[0][1:] if cell):
         rows = [list(column) for column in itertools.zip_longest(*rows, fillvalue="")]
     if len(rows) < 2:
@@ -276,6 +308,26 @@ def _table_of_series(path: Path) -> dict[str, Points]:
         if name and good:
             found[_series_key(name)] = [x for x, _ in good], [y for _, y in good]
     return found
+
+
+def _listed_series(path: Path, rows: _Rows) -> dict[str, Points]:
+    """Series as Vensim lists them in a .dat file: a name alone on a line, then a time and a value a line."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    name = ""
+    for row in rows:
+        pair = [_float(cell) for cell in row[:2]]
+        if len(row) == 1:
+            name = row[0]
+        elif name and pair[0] is not None and pair[1] is not None:
+            found.setdefault(name, []).append((pair[0], pair[1]))
+        else:
+            raise ReadingError(
+                f"'{path}': '{shorten(' '.join(map(str, row)), 40)}' is neither a name alone nor a time and a value"
+            )
+    return {
+        _series_key(name): ([x for x, _ in sorted(pairs)], [y for _, y in sorted(pairs)])
+        for name, pairs in found.items()
+    }
 
 
 def _series_key(name: str) -> str:

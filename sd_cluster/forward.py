@@ -18,7 +18,7 @@ from sd_cluster.jumps import jumps
 from sd_cluster.kernel import Floats, blame_start, blame_step, compile_model, finite
 from sd_cluster.lanes import l_exp, l_ln
 from sd_cluster.model import Horizon, Model
-from sd_cluster.moments import chosen_horizon, controls, save_times, steps_of
+from sd_cluster.moments import chosen_horizon, controls, refuse_moving, save_times, steps_of
 from sd_cluster.scenario import Scenario, apply
 from sd_cluster.solvers import RungeKutta4
 from sd_cluster.tangent import TangentPrinter, square
@@ -106,6 +106,7 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
     kept: dict[object, ForwardKernel] = model.__dict__.setdefault("_forward", {})
     asked = (tuple(chosen), tuple(outputs))
     if asked not in kept:
+        refuse_moving(model)
         printer = TangentPrinter(model, chosen, outputs)
         for name in printer.structure.held:
             raise ModelError(

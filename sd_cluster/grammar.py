@@ -83,10 +83,14 @@ class Numbers:
 
 Tree: TypeAlias = Figure | Reference | Operator | Application | Quoted | Points | Numbers
 
+PLACED = "element at a place"
+"""How a tree says that expressions give the places of an element: the array, `#0` for the first of them, and these."""
+
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _LETTER = r"(?:[^\W\d]|[\u00a1-\uffff])"
 _REST = r"(?:[\w'$]|[\u00a1-\uffff])"
 _SHARED = r'(?P<quoted>"(?:\\.|[^"\\])*")'
+_MODULES = rf'(?P<quoted>(?:{_LETTER}{_REST}*\.)*"(?:\\.|[^"\\])*"(?:\.(?:{_LETTER}{_REST}*|"(?:\\.|[^"\\])*"))*)'
 _OPERATORS = r"(?P<operator><>|<=|>=|//|[-+*/^=<>(),;:!\[\]|])"
 _TOKENS = {
     "vensim": re.compile(
@@ -95,7 +99,7 @@ _TOKENS = {
         re.IGNORECASE,
     ),
     "xmile": re.compile(
-        rf"\s*(?:{_SHARED}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
+        rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
         rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?={_LETTER}))*)|{_OPERATORS})",
         re.IGNORECASE,
     ),
@@ -275,6 +279,8 @@ class _Parser:
                 return Figure(MISSING)
             case "word", "if":
                 return self.conditional()
+            case "word", "mod":
+                return self.named()
             case "operator", "-":
                 self.place += 1
                 inner = self.expression(_SIGN)
@@ -307,14 +313,23 @@ class _Parser:
         return Application("if then else", (), tuple(parts))
 
     def name(self) -> str:
-        if self.kind not in {"name", "quoted"}:
+        if self.kind not in {"name", "quoted"} and self.operator() != "mod":
             self.fail("a name")
         self.place += 1
-        return self.tokens[self.place - 1].text
+        text = self.tokens[self.place - 1].text
+        if (
+            self.dialect == "xmile"
+            and not (text.startswith('"') and text.find('"', 1) == len(text) - 1)
+            and '"' in text
+        ):
+            return text if "\\" in text else text.replace('"', "")  # modules with their quotes
+        return text
 
     def named(self) -> Tree:
         name = self.name()
-        subscripts = self.subscripts() if self.at("[") else ()
+        subscripts, computed = self.places() if self.at("[") else ((), ())
+        if computed:
+            return Application(PLACED, (), (Reference(name, subscripts), *computed))
         if not self.at("("):
             return Reference(name, subscripts)
         self.take("(")
@@ -340,25 +355,44 @@ class _Parser:
 
     def subscripts(self) -> tuple[str, ...]:
         """Names in square brackets; numbers and `*` too, as XMILE has them."""
+        return self.places()[0]
+
+    def places(self) -> tuple[tuple[str, ...], tuple[Tree, ...]]:
+        """What stands in square brackets, and the places that XMILE lets an expression give: `#0`, `#1` among them."""
         self.take("[")
-        found = []
+        found: list[str] = []
+        computed: list[Tree] = []
         while not self.at("]"):
-            if self.kind == "number" or self.at("*"):
-                self.place += 1
-                name = self.tokens[self.place - 1].text
+            begun, simple = self.place, self.kind in {"number", "name", "quoted"} or self.at("*")
+            self.place += simple
+            if self.dialect == "xmile" and not (simple and self.at(",", "]", ":", "!")):
+                self.place = begun
+                found.append(f"#{len(computed)}")
+                computed.append(self.expression(0))
             else:
-                name = self.name()
-            if self.at(":"):  # XMILE's *:range, which stands for all elements of a range
-                self.take(":")
-                name = f"{self.name()}!"
-            if self.at("!"):
-                self.take("!")
-                name += "!"
-            found.append(name)
+                self.place = begun
+                found.append(self.subscript())
             if not self.at("]"):
                 self.take(",")
         self.take("]")
-        return tuple(found)
+        return tuple(found), tuple(computed)
+
+    def subscript(self) -> str:
+        """A name, a number or `*`, and what XMILE writes from one to another or as `*` of a range."""
+        if self.kind == "number" or self.at("*"):
+            self.place += 1
+            name = self.tokens[self.place - 1].text
+        else:
+            name = self.name()
+        if self.at(":"):
+            self.take(":")
+            last = self.tokens[self.place].text if self.kind == "number" else self.name()
+            self.place += self.kind == "number"
+            name = f"{last}!" if name == "*" else f"{name}:{last}!"
+        if self.at("!"):
+            self.take("!")
+            name += "!"
+        return name
 
     def tabbed(self) -> Numbers:
         """TABBED ARRAY: numbers parted by blanks alone."""

@@ -99,7 +99,7 @@ def _jump(node: Expression, settled: Structure) -> tuple[str, tuple[Expression, 
     if isinstance(node, Lookup):
         table = settled.equations[node.table]
         steps = isinstance(table, Table) and (table.step or table.ahead)
-        if steps or node.how in {"step", "ahead"}:
+        if steps or node.how in {"step", "ahead", "exactly", "step within", "ahead within"}:
             return "reads a table that jumps", (node.argument,)
     return "", ()
 

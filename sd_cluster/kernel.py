@@ -276,7 +276,9 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     source = printer.source()
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
-        functions = cache.compiled(source + MARCHES, helpers, SIGNATURES)
+        first = {name: signature for name, signature in SIGNATURES.items() if name != "rk4"}
+        functions = cache.compiled(source + MARCHES, helpers, first)
+        functions["rk4"] = _when_called(lambda: cache.compiled(source + MARCHES, helpers, SIGNATURES)["rk4"])
     else:
         functions = {**runtime.called(), "uint64": int, "int64": np.int64}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
@@ -316,6 +318,18 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         trace_start=trace_start,
         printer=printer,
     )
+
+
+def _when_called(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A function that is compiled when it is first called."""
+    kept: list[Callable[..., Any]] = []
+
+    def called(*arguments: Any) -> Any:
+        if not kept:
+            kept.append(compiled())
+        return kept[0](*arguments)
+
+    return called
 
 
 def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:

@@ -162,7 +162,7 @@ class LoopPrinter(Printer):
             return str(self._known(self.ranges.elements(index)[0], index, dimension, elements))
         for subscript, loop in self.loops:
             bare = subscript.removesuffix("!")
-            if self.ranges.elements(bare) == elements:
+            if _same(self.ranges.elements(bare), elements):
                 return self._index(range(len(elements)), loop)
             there = [self.ranges.translated(element, bare, index) for element in self.ranges.elements(bare)]
             if all(element is not None for element in there):
@@ -171,7 +171,7 @@ class LoopPrinter(Printer):
 
     def _known(self, element: str, index: str, dimension: str, elements: Sequence[str]) -> int:
         """Place of an element among those of a position, by its own name or through a mapping."""
-        if dimension in self.ranges and self.ranges.elements(dimension) == elements:
+        if dimension in self.ranges and _same(self.ranges.elements(dimension), elements):
             place = self.ranges.place(dimension, element)
             if place is None:
                 other = self.ranges.translated(element, index.removesuffix("!"), dimension)
@@ -241,9 +241,15 @@ class LoopPrinter(Printer):
         return self.locals.get(name) or self._element(name)
 
 
+def _same(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether two ranges have the same elements; one range is mostly compared with itself."""
+    return first is second or (len(first) == len(second) and first == second)
+
+
 def takes_vectors(node: Expression) -> bool:
     """Whether a node is a function of a whole vector, whose equation has to be written out."""
-    vectors = VECTOR_FUNCTIONS.keys() | {"reorder", "vector_elm_map", "vector_select"}
+    whole = {"find_market_price", "placed", "quantity_at_price", "reorder", "vector_elm_map", "vector_select"}
+    vectors = VECTOR_FUNCTIONS.keys() | whole
     return isinstance(node, Call) and node.function in vectors
 
 

@@ -118,6 +118,8 @@ class Section:
         """Lower all definitions of this section."""
         for folded, items in self.trees.items():
             self.owner, self.folded = self.names[folded], folded
+            if not folded:
+                raise ReadingError(f"{self.lowering.file} line {items[0].line}: a variable has no name")
             if len({len(item.subscripts) for item in items}) > 1 or (len(items) > 1 and not items[0].subscripts):
                 raise ReadingError(f"{self.lowering.file} defines '{self.owner}' twice; keep one of them")
             try:
@@ -242,7 +244,8 @@ class Section:
         step, ahead = item.keyword == "hold backward", item.keyword == "look forward"
         x, y = tables[0]
         table = Table(name=f"{self.owner} #data", hidden=True, units=item.units, x=x, y=y, step=step, ahead=ahead)
-        read = Lookup(table.name, Name(TIME), indices=(*self.over, *self.subscripts))
+        how = "exactly" if item.keyword == "raw" else ""
+        read = Lookup(table.name, Name(TIME), how=how, indices=(*self.over, *self.subscripts))
         return [self.piece(table, tables), self.piece(Auxiliary(**about, expression=read))]
 
     def table(self, points: Points, about: dict[str, Any]) -> Table:
@@ -334,6 +337,10 @@ class Section:
     def named(self, name: str, subscripts: tuple[str, ...]) -> Expression:
         """A reference to a variable of this section; a range or an element stands for its place, counted from 1."""
         folded, ranges = key(name), self.lowering.ranges
+        if folded not in self.names and not subscripts and (element := self._unqualified(name)) != name:
+            return Call("position", (Name("", (clean(element),)),))
+        if folded not in self.names and folded == "self" and self.lowering.source.dialect == "xmile" and self.folded:
+            return Name(self.names[self.folded], (*self.over, *(subscripts or self.subscripts)))
         if folded not in self.names:
             if not subscripts and (name in ranges or ranges.is_element(name)):
                 return Call("position", (Name("", (clean(name),)),))
@@ -355,10 +362,21 @@ class Section:
                 f"{': ' if shape else ''}{', '.join(name for name, _ in shape)}"
             )
         found = []
-        for place, subscript in enumerate(subscripts):
+        for place, subscript in enumerate(map(self._unqualified, subscripts)):
             dimension, elements = shape[place] if shape else ("", ())
             if subscript == "*":
                 found.append(f"{dimension}!")
+            elif subscript.startswith("#"):
+                found.append(subscript)
+            elif ":" in subscript and dimension in self.lowering.ranges:
+                first, _, last = subscript.removesuffix("!").partition(":")
+                own = self.lowering.ranges.stretch(dimension, self._unqualified(first), self._unqualified(last))
+                if own is None:
+                    self.fail(
+                        f"reads '{self.names[folded]}[{first}:{last}]', but '{dimension}' does not go from "
+                        f"'{first}' to '{last}'"
+                    )
+                found.append(f"{own}!")
             elif subscript.isdecimal() and subscript not in map(key, elements):
                 if not 1 <= int(subscript) <= len(elements):
                     self.fail(f"'{self.names[folded]}' has no element {subscript} in '{dimension}'")
@@ -371,6 +389,14 @@ class Section:
                     )
                 found.append(clean(bare) + ("!" if subscript.endswith("!") else ""))
         return tuple(found)
+
+    def _unqualified(self, subscript: str) -> str:
+        """An element that is written with its range, `range.element` as XMILE allows, without it."""
+        owner, point, element = subscript.rpartition(".")
+        ranges = self.lowering.ranges
+        if not point or owner not in ranges or ranges.place(owner, element) is None:
+            return subscript
+        return element
 
     def read_table(self, tree: Tree) -> tuple[str, tuple[str, ...]]:
         """Name and indices of a lookup that stands among arguments."""
@@ -412,14 +438,16 @@ class Section:
     def _macro(self, macro: MacroDefinition, tree: Application) -> Expression:
         """Write a macro out in place: its variables become hidden ones, named after the variable that uses it."""
         shown = key(macro.name).replace("_", " ")
-        if len(tree.arguments) != len(macro.inputs):
+        left_out = len(macro.inputs) - len(tree.arguments)
+        if not 0 <= left_out <= len(macro.defaults):
             self.fail(f"macro {shown} takes {len(macro.inputs)} argument(s), here it has {len(tree.arguments)}")
+        given = (*tree.arguments, *macro.defaults[len(macro.defaults) - left_out :])
         if self.prefix.count("#") > 20 or self.lowering.calls > 1_000_000:
             self.fail(f"macro {shown} uses itself without end")
         prefix = self.hidden_name(shown) + ": "
         bound: dict[str, str] = {}
         over = (*self.over, *self.subscripts)
-        for parameter, argument in zip(macro.inputs, tree.arguments, strict=True):
+        for parameter, argument in zip(macro.inputs, given, strict=True):
             name = prefix + clean(parameter)
             self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
             bound[key(parameter)] = name

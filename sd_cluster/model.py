@@ -110,7 +110,8 @@ class Held(Variable):
         Its value at the start; for a pipe, until the first of what went in comes out.
     mode
         `step`, or a pipe: `fixed` gives back what went in a fixed time ago, `material` puts what goes in where it will
-        come out after the delay of this moment, `line` lets it out in equal shares.
+        come out after the delay of this moment, `information` does so in place of all that would come out later,
+        `line` lets it out in equal shares.
     delay
         How long a pipe is, in time.
     missing
@@ -195,6 +196,9 @@ class Model:
         What the file says, equation by equation; `write` needs it.
     whole
         For large arrays, their equations as `whole` prints them; `equations` then has one a variable.
+    moving
+        For each control variable that varies in a run, the hidden variable with its equation; the control itself is
+        a parameter with the value it has at the start.
     """
 
     name: str
@@ -207,6 +211,7 @@ class Model:
     unsupported: Mapping[str, str] = field(default_factory=dict)
     origin: object = field(default=None, repr=False)
     whole: object = field(default=None, repr=False)
+    moving: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _by_key(self) -> dict[str, Equation]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from sd_cluster.errors import ScenarioError
+from sd_cluster.errors import ModelError, ScenarioError
 from sd_cluster.model import Horizon, Model, Parameter
 from sd_cluster.scenario import Scenario, TimeSeries
 from sd_cluster.solvers import Adaptive, Solver
@@ -22,6 +22,15 @@ def controls(model: Model, horizon: Horizon) -> dict[str, float]:
     names = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
     found = ((model.variable(name), value) for name, value in zip(names, chosen, strict=True))
     return {variable.name: value for variable, value in found if isinstance(variable, Parameter)}
+
+
+def refuse_moving(model: Model) -> None:
+    """Raise a `ModelError` where the end, the step or the saving time of a model varies with the run."""
+    for control in model.moving:
+        raise ModelError(
+            f"{model.name}: {control} varies with the run, which sd.simulate follows by Euler() alone; sweeps, fits and"
+            " derivatives take a number for it"
+        )
 
 
 def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, solver: Solver) -> Horizon:
@@ -42,6 +51,10 @@ def chosen_horizon(model: Model, horizon: Horizon | tuple[float, float] | None, 
         )
     if not (math.isfinite(chosen.step) and chosen.step > 0):
         raise ScenarioError(f"the horizon's step is {chosen.step:g}; it should be above zero")
+    if not isinstance(solver, Adaptive) and solver.step is None and horizon is None:
+        count = math.ceil((chosen.end - chosen.start) / chosen.step - 1e-6)  # as Vensim, to the first step at the end
+        off = chosen.start + count * chosen.step - chosen.end
+        chosen = replace(chosen, end=chosen.end + off) if off > 1e-6 * chosen.step else chosen
     if not isinstance(solver, Adaptive) and solver.step is not None:
         chosen = replace(chosen, step=solver.step, save_every=max(chosen.save_every, solver.step))
     return chosen

@@ -27,6 +27,7 @@ from sd_cluster.model import Held, Model, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting, structure, timing
 from sd_cluster.symbols import partials
+from sd_cluster.tables import READERS
 
 MARCHES = """
 def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
@@ -122,7 +123,10 @@ def reader(lookup: Lookup, table: Table) -> str:
     if lookup.slope:
         if how == "invert":
             raise NoDerivativeError("LOOKUP INVERT has no derivative here; take differences of runs")
-        return {"ahead": "0.0", "step": "0.0", "beyond": "f_beyond_slope"}.get(how, "f_lookup_slope")
+        level = dict.fromkeys(["ahead", "step", *READERS.keys() - {"within"}], "0.0")
+        return {**level, "beyond": "f_beyond_slope"}.get(how, "f_lookup_slope")
+    if how in READERS:
+        return f"f_{READERS[how]}"
     known = {"ahead": "f_upper_staircase", "step": "f_staircase", "beyond": "f_beyond", "invert": "f_lookup_invert"}
     return known.get(how, "f_lookup")
 
@@ -253,7 +257,7 @@ class Printer:
             assert expression is not None
             value = self.number(expression)
             if isinstance(equation, Held) and equation.delay is not None:
-                empty = {"fixed": value, "material": repr(EMPTY), "line": "0.0"}[equation.mode]
+                empty = {"fixed": value, "line": "0.0"}.get(equation.mode, repr(EMPTY))
                 delay, dt = self.number(equation.delay), self._dt()
                 value = f"f_pipe_begin(p, {self._pipe(equation)}, {value}, {delay}, {dt}, {empty})"
             lines.append(f"{self._place(equation)} = {value}")
@@ -284,6 +288,11 @@ class Printer:
                 case "material":
                     value = (
                         f"f_pipe_material(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()}, {parts[2]})"
+                    )
+                case "information":
+                    now = f"p[{self.slots[equation.name]}]"
+                    value = (
+                        f"f_pipe_information(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()}, {now})"
                     )
                 case "line":
                     value = f"f_pipe_line(p, {self._pipe(equation)}, {parts[0]}, {parts[1]}, {self._dt()})"
@@ -375,8 +384,12 @@ class Printer:
                 read = reader(expression, table)
                 if read == "0.0":
                     return read
-                at_time = table.step and expression.argument == Name(TIME)
-                argument = "clock" if at_time else self.number(expression.argument)
+                argument = self.number(expression.argument)
+                if expression.argument == Name(TIME):  # but for the rounding of sums of steps
+                    argument = {
+                        "f_staircase": f"(tick + 1e-6 * p[{self.half_step}])",
+                        "f_upper_staircase": f"(t - 1e-6 * p[{self.half_step}])",
+                    }.get(read, argument)
                 return f"{read}(p, int(p[{self.slots[expression.table]}]), {argument})"
             case Call():
                 return self._call(expression)

@@ -40,6 +40,7 @@ class Ranges:
     def __init__(self, definitions: Iterable[RangeDefinition]) -> None:
         self._definitions = {key(item.name): item for item in definitions}
         self._elements: dict[str, tuple[str, ...]] = {}
+        self._stretches: set[str] = set()
         for folded in sorted(self._definitions, key=lambda name: bool(self._definitions[name].copied)):
             self._elements[folded] = self._members(folded, ())
         self._places: dict[str, dict[str, int]] = {}
@@ -110,6 +111,28 @@ class Ranges:
         known = [*(item.name for item in self._definitions.values()), *self._names.values()]
         raise ModelError(f"'{clean(name)}' is neither a range nor an element{near(name, known)}")
 
+    def stretch(self, name: str, first: str, last: str) -> str | None:
+        """A range from one element of a range to another, named after both; nothing where these are not its elements.
+
+        Numbers count elements from 1. It is not among the ranges that a variable is said to run over.
+        """
+        known = self._elements[key(name)]
+        ends = []
+        for end in (first, last):
+            place = self.place(name, end)
+            counted = int(end) - 1 if place is None and end.isdecimal() else place
+            if counted is None or not 0 <= counted < len(known):
+                return None
+            ends.append(counted)
+        elements = known[ends[0] : ends[1] + 1]
+        own = f"{clean(name)} from {elements[0]} to {elements[-1]}" if elements else ""
+        if elements and own not in self:
+            self._elements[key(own)] = elements
+            self._places[key(own)] = {key(element): place for place, element in enumerate(elements)}
+            self.all[key(own)] = Range(own, elements)
+            self._stretches.add(key(own))
+        return own or None
+
     def count(self, subscripts: Iterable[str]) -> int:
         """How many elements some subscripts together stand for."""
         return math.prod(len(self.elements(subscript)) for subscript in subscripts)
@@ -120,7 +143,9 @@ class Ranges:
 
     def home(self, element: str) -> str:
         """The widest range that holds an element, which numbers it."""
-        holders = [name for name, places in self._places.items() if key(element) in places]
+        holders = [
+            name for name, places in self._places.items() if key(element) in places and name not in self._stretches
+        ]
         return max(holders, key=lambda name: len(self._elements[name]))
 
     def translated(self, element: str, loop: str, wanted: str) -> str | None:
@@ -167,7 +192,11 @@ class Ranges:
             for element in self.elements(subscript):
                 wanted.setdefault(key(element), element)
         named = [key(subscript) for subscript in subscripts if key(subscript) in self._elements]
-        fitting = [name for name, places in self._places.items() if all(element in places for element in wanted)]
+        fitting = [
+            name
+            for name, places in self._places.items()
+            if name not in self._stretches and all(element in places for element in wanted)
+        ]
         if not fitting:
             return " ".join(dict.fromkeys(map(clean, subscripts))), tuple(wanted.values())
         best = min(fitting, key=lambda name: (len(self._elements[name]), name not in named))

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from sd_cluster import library
-from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, kept_whole, parts_of, written_out
+from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, WrittenOut, kept_whole, parts_of, written_out
 from sd_cluster.errors import ModelError, ReadingError, near
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.external import Outside
+from sd_cluster.grammar import Reference
 from sd_cluster.lowering import Lowering
-from sd_cluster.model import CONTROLS, Equation, Horizon, Model, Parameter, Table, Variable, key
+from sd_cluster.model import CONTROLS, Auxiliary, Equation, Horizon, Model, Parameter, Table, Variable, key
 from sd_cluster.ranges import Ranges
-from sd_cluster.source import RangeDefinition, Source
+from sd_cluster.source import Definition, RangeDefinition, Source
 from sd_cluster.statefuls import KNOWN
-from sd_cluster.structure import check_circles, constant_value
+from sd_cluster.structure import check_circles, constant_value, first_value
 from sd_cluster.units import check_units as check_model_units
 from sd_cluster.vensim import MOST_ELEMENTS, read_vensim
 from sd_cluster.xmile import read_xmile
@@ -71,7 +72,7 @@ def load(
         If an equation's units clash, with the equation and both dimensions.
     """
     path = _find(path_or_name)
-    source = _resized(_READERS[path.suffix.lower()](path), sizes or {}, path)
+    source = _resized(_saving(_READERS[path.suffix.lower()](path)), sizes or {}, path)
     files = [data] if isinstance(data, str | Path) else list(data)
     try:
         outside = Outside(path, files)
@@ -88,6 +89,7 @@ def load(
         found = kept_whole(pieces, ranges, sparse) if large else written_out(pieces, ranges)
     except ModelError as error:
         raise ReadingError(f"{path.name}, variable {error}") from None
+    found, moving = _moving_apart(path, found, whole=large)
     horizon = _horizon(path, found.equations)
     model = Model(
         name=path.stem,
@@ -95,11 +97,12 @@ def load(
         equations=tuple(_as_parameter(equation, horizon) for equation in found.equations),
         horizon=horizon,
         ranges={item.name: item.elements for item in ranges.all.values()},
-        notes=(*lowering.notes, *_warnings(unsupported)),
+        notes=(*lowering.notes, *_warnings(unsupported), *_own_step(path, found.equations, horizon)),
         arrays={name: shape for name, shape in found.shapes.items() if " #" not in name},
         unsupported=unsupported,
         origin=source,
         whole=Whole(_with_controls(pieces, horizon), ranges, sparse) if large else None,
+        moving=moving,
     )
     if model.whole is not None:
         return replace(model, notes=(*model.notes, *check_model_units(model))) if check_units else model
@@ -129,6 +132,15 @@ def _sparse(path: Path, tables: Mapping[str, Any], pieces: Sequence[Piece], rang
             raise ReadingError(f"the table for '{name}' has {table.shape} entries, its ranges have {sizes}")
         found[piece.equation.name] = table.tocsr()
     return found
+
+
+def _saving(source: Source) -> Source:
+    """A source that says when rows are saved: at each step where it does not."""
+    if "saveper" in {key(item.name) for item in source.definitions}:
+        return source
+    saving = Definition("SAVEPER", Reference("TIME STEP"), note="The file does not state it.")
+    units = next((item.units for item in source.definitions if key(item.name) == "time_step"), "")
+    return replace(source, definitions=(*source.definitions, replace(saving, units=units)))
 
 
 def _resized(source: Source, sizes: Mapping[str, int], path: Path) -> Source:
@@ -201,6 +213,40 @@ def _find(path_or_name: str | Path) -> Path:
     )
 
 
+def _moving_apart(path: Path, found: WrittenOut, *, whole: bool) -> tuple[WrittenOut, dict[str, str]]:
+    """Control variables that vary: each a parameter with its value at the start, and a hidden variable that varies."""
+    moving: dict[str, str] = {}
+    equations: list[Equation] = []
+    for equation in found.equations:
+        equations.append(equation)
+        control = next((name for name in CONTROLS[1:] if key(name) == key(equation.name)), "")
+        if not control or not isinstance(equation, Auxiliary) or whole:
+            continue
+        try:
+            constant_value(equation.name, found.equations)
+        except ModelError:
+            try:
+                value = first_value(equation.name, found.equations)
+            except ModelError as error:
+                raise ReadingError(f"{path.name}: {error}") from None
+            about = {item.name: getattr(equation, item.name) for item in fields(Variable)}
+            moving[control] = f"{equation.name} #now"
+            equations[-1:] = [
+                Parameter(**about, value=value),
+                replace(equation, name=moving[control], hidden=True),
+            ]
+    return replace(found, equations=tuple(equations)), moving
+
+
+def _own_step(path: Path, equations: tuple[Equation, ...], horizon: Horizon) -> tuple[str, ...]:
+    """A sentence about a saving time that does not fall on the model's own steps."""
+    wanted = next((item for item in equations if key(item.name) == key("SAVEPER")), None)
+    every = constant_value(wanted.name, equations) if wanted is not None else horizon.save_every
+    if horizon.save_every != horizon.step or every <= horizon.step:
+        return ()
+    return (f"SAVEPER {every:g} is no multiple of TIME STEP {horizon.step:g}; every step is saved",)
+
+
 def _horizon(path: Path, equations: tuple[Equation, ...]) -> Horizon:
     """Times of the run, from the four control variables."""
     by_key = {key(equation.name): equation for equation in equations}
@@ -217,6 +263,8 @@ def _horizon(path: Path, equations: tuple[Equation, ...]) -> Horizon:
         raise ReadingError(f"{path.name}: TIME STEP is {step:g}; it should be above zero")
     if end < start:
         raise ReadingError(f"{path.name}: FINAL TIME {end:g} lies before INITIAL TIME {start:g}")
+    if abs(save_every / step - round(save_every / step)) > 1e-6:
+        save_every = step
     return Horizon(start, end, step, max(save_every, step), by_key[key("TIME STEP")].units)
 
 

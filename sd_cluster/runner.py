@@ -8,7 +8,7 @@ import numpy as np
 from sd_cluster.errors import ModelError
 from sd_cluster.kernel import Backend, Floats, begin, blame_rows, blame_step, compile_model
 from sd_cluster.model import Horizon, Model
-from sd_cluster.moments import chosen_horizon, controls, save_times, steps_of
+from sd_cluster.moments import chosen_horizon, controls, refuse_moving, save_times, steps_of
 from sd_cluster.scenario import Scenario, apply
 from sd_cluster.solvers import Euler, RungeKutta4
 
@@ -45,6 +45,7 @@ class Runner:
     ) -> None:
         self.model, self.names, self.outputs = model, tuple(names), tuple(outputs)
         self.solver = solver or RungeKutta4()
+        refuse_moving(model)
         self.horizon = chosen_horizon(model, horizon, self.solver)
         self.times = tuple(save_times(self.horizon, times))
         self.scenario = scenario or Scenario()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster import vectors
+from sd_cluster import tables, vectors
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import VARYING, VECTOR_FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation
 
@@ -208,6 +208,23 @@ def pipe_material(p: Any, at: int, value: float, delay: float, dt: float, missin
     return missing if p[at + 3 + place] == EMPTY else float(p[at + 3 + place])
 
 
+def pipe_information(p: Any, at: int, value: float, delay: float, dt: float, now: float) -> float:
+    """Put news into a pipe where it will come out after a delay, instead of all that would come out later.
+
+    Where nothing comes out, what came out last stays.
+    """
+    room, place = int(p[at]), int(p[at + 1])
+    length = max(math.floor(delay / dt + 1e-6 + 0.5), 1) if delay < dt * room else room
+    p[at + 3 + place] = EMPTY
+    for ahead in range(min(length, room), room):
+        p[at + 3 + (place + ahead) % room] = EMPTY
+    if length < room:
+        p[at + 3 + (place + length) % room] = value
+    place = (place + 1) % room
+    p[at + 1] = float(place)
+    return now if p[at + 3 + place] == EMPTY else float(p[at + 3 + place])
+
+
 def pipe_line(p: Any, at: int, value: float, delay: float, dt: float) -> float:
     """Put a flow into a pipe in equal shares, the first of which has come out, and take out what comes next."""
     room, place = int(p[at]), int(p[at + 1])
@@ -304,9 +321,13 @@ HELPERS: dict[str, Callable[..., float]] = {
     for function in (
         lookup, lookup_slope, staircase, minimum, maximum, integer, modulo, quantum, xidz, zidz,
         step, ramp, pulse, pulse_train, xmile_pulse, xmile_pulse_train, upper_staircase, beyond, beyond_slope,
-        lookup_invert, pipe_begin, pipe_fixed, pipe_material, pipe_line, vectors.noise, vectors.normal,
+        lookup_invert, pipe_begin, pipe_fixed, pipe_information, pipe_material,
+        pipe_line, vectors.noise, vectors.normal,
         vectors.normal_share, vectors.exponential_between, vectors.digamma, vectors.pick, vectors.ranked,
         vectors.sorted_order, vectors.inverted, vectors.allocate_available, vectors.allocate_by_priority,
+        vectors.drawn, vectors.market_price, vectors.at_price,
+        tables.within, tables.step_within, tables.ahead_within, tables.exactly, tables.first_time, tables.last_time,
+        tables.points,
     )
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sd_cluster.grammar import (
     MISSING,
+    PLACED,
     Application,
     Figure,
     Numbers,
@@ -24,6 +25,10 @@ _TO_VENSIM = {
     "uniform": "random uniform", "gammaln": "gamma ln",
 }  # fmt: skip
 _WITH_INITIAL = {"smooth": "smoothi", "smooth3": "smooth3i", "delay1": "delay1i", "delay3": "delay3i"}
+_OF_STELLA = {
+    "round", "sinwave", "coswave", "percent", "derivn", "stddev", "exprnd", "poisson", "lognormal", "binomial",
+    "negbinomial", "beta", "triangular",
+}  # fmt: skip
 _NAMES_OF_TIME = {"dt": "TIME STEP", "starttime": "INITIAL TIME", "stoptime": "FINAL TIME"}
 
 
@@ -41,6 +46,9 @@ class VensimScribe(Scribe):
         return "\n".join(parts) + "\n\\\\\\---/// Sketch information - do not modify anything except names\n"
 
     def _macro(self, macro: MacroDefinition) -> str:
+        if macro.defaults:
+            self.owner = macro.name
+            raise self.fail("a macro whose inputs may be left out has no form in Vensim")
         inside = ", ".join(map(self.name, macro.inputs))
         outputs = f" : {', '.join(map(self.name, macro.outputs))}" if macro.outputs else ""
         self.enter(macro.definitions)
@@ -165,6 +173,10 @@ class VensimScribe(Scribe):
 
     def _from_xmile(self, tree: Application, folded: str, binding: int) -> str:
         count = len(tree.arguments)
+        if folded == key(PLACED):
+            raise self.fail("an element at a place that an expression gives has no form in Vensim")
+        if folded in _OF_STELLA or (folded == "mean" and count > 1):
+            raise self.fail("a function of Stella has no form in Vensim")
         if folded in {"sum", "mean", "prod", "max", "min"} and count == 1 and isinstance(tree.arguments[0], Reference):
             array = tree.arguments[0]
             marked = tuple(f"{name}!" for name in self.full(array.name, ()))

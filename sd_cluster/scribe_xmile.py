@@ -7,6 +7,7 @@ from dataclasses import replace
 from xml.sax.saxutils import escape, quoteattr
 
 from sd_cluster.grammar import (
+    PLACED,
     Application,
     Figure,
     Numbers,
@@ -51,6 +52,9 @@ class XmileScribe(Scribe):
             for item in self.source.ranges
         )
         horizon = self.model.horizon
+        for control in self.model.moving:
+            self.owner = control
+            raise self.fail("a control variable that varies has no form in XMILE")
         lines = [
             '<?xml version="1.0" encoding="utf-8"?>',
             '<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0">',
@@ -80,7 +84,10 @@ class XmileScribe(Scribe):
         if macro.outputs:
             self.owner = macro.name
             raise self.fail("a macro with further outputs has no form in XMILE")
-        inside = "".join(f"<parm>{escape(self.plain(name))}</parm>" for name in macro.inputs)
+        needed = len(macro.inputs) - len(macro.defaults)
+        defaults = [""] * needed + [f" default={quoteattr(self.tree(tree))}" for tree in macro.defaults]
+        named = zip(macro.inputs, defaults, strict=True)
+        inside = "".join(f"<parm{default}>{escape(self.plain(name))}</parm>" for name, default in named)
         before, self.added = self.added, []
         self.enter(macro.definitions)
         variables = "\n".join([*(self._variable([item]) for item in macro.definitions), *self.added])
@@ -227,11 +234,14 @@ class XmileScribe(Scribe):
         """A name with its subscripts."""
         if key(name) in {"time_step", "initial_time", "final_time"}:
             return {"time_step": "DT", "initial_time": "STARTTIME", "final_time": "STOPTIME"}[key(name)]
-        inside = [
-            "*" if part == "*" else f"*:{self.plain(part[:-1])}" if part.endswith("!") else self.plain(part)
-            for part in subscripts
-        ]
+        inside = list(map(self.subscript, subscripts))
         return self.plain(name) + (f"[{', '.join(inside)}]" if inside else "")
+
+    def subscript(self, part: str) -> str:
+        """One subscript: an element, a range, all of a range, or its elements from one to another."""
+        if ":" in part:
+            return ":".join(map(self.plain, part.removesuffix("!").split(":")))
+        return "*" if part == "*" else f"*:{self.plain(part[:-1])}" if part.endswith("!") else self.plain(part)
 
     def word(self, operator: str) -> str:
         """How an operator is written."""
@@ -240,6 +250,14 @@ class XmileScribe(Scribe):
     def application(self, tree: Application, binding: int) -> str:
         """A function of its arguments."""
         folded = key(tree.name)
+        if folded == key(PLACED):
+            array, *places = tree.arguments
+            assert isinstance(array, Reference)
+            inside = [
+                self.tree(places[int(part[1:])]) if part.startswith("#") else self.subscript(part)
+                for part in array.subscripts
+            ]
+            return f"{self.plain(array.name)}[{', '.join(inside)}]"
         if tree.outputs:
             raise self.fail("a macro with further outputs has no form in XMILE")
         if folded == "if_then_else" and len(tree.arguments) == 3:

@@ -3,12 +3,14 @@
 import math
 import warnings
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from sd_cluster.conditions import PASSES, Condition, located
 from sd_cluster.errors import ModelError, NoDerivativeError, ScenarioError, SimulationError
 from sd_cluster.kernel import (
     Backend,
@@ -38,12 +40,16 @@ from sd_cluster.moments import (
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
+from sd_cluster.varying import march
 
 _CLOSE = 1e-9
 """Times closer than this share of the horizon are one."""
 
 _PATIENCE = 2_000
 """Calls at one moment after which a solver is taken to stand still; LSODA would go on for ever."""
+
+_EDGE = 1e-12
+"""Share of the largest stock by which the sides of a condition must differ to turn it back."""
 
 _STANDING = 1e-12
 """Share of the time below which a step forward is none."""
@@ -93,6 +99,8 @@ def simulate(
         If the run cannot go on; the text names the time, the variable and the stock.
     """
     simulation = Simulation(model, scenario, solver=solver, horizon=horizon, save=save, backend=backend)
+    if model.moving and isinstance(solver, Euler) and solver.step is None and horizon is None:
+        return simulation.replayed(save)
     simulation.run_to(simulation.horizon.end)
     return simulation.run()
 
@@ -132,6 +140,7 @@ class Simulation:
         self._backend = backend or self._choose_backend()
         self._listed = not (save is None or isinstance(save, int | float | np.number))
         self._asides: list[str] = []
+        self._turns = 0
         self._changes: list[dict[str, object]] = []
         self._rows: list[Floats] = []
         self._times: list[float] = []
@@ -151,10 +160,19 @@ class Simulation:
         stages = 4 if isinstance(self.solver, RungeKutta4) else 1
         return "numba" if steps * stages * len(self.model.equations) > _NUMBA_PAYS else "python"
 
-    def _prepare(self, scenario: Scenario) -> tuple[Kernel, Any]:
+    def _prepare(self, scenario: Scenario, backend: Backend | None = None) -> tuple[Kernel, Any]:
         """Kernel and vector of inputs of a scenario."""
         inputs = apply(self.model, scenario)
-        kernel = compile_model(inputs.model, self._backend)
+        self._conditions: tuple[Condition, ...] = ()
+        self._plain: Kernel | None = None
+        chosen = inputs.model
+        if isinstance(self.solver, Adaptive) and self.solver.locate:
+            found = located(inputs.model)
+            if found.conditions:
+                self._plain = compile_model(inputs.model, "python")
+                chosen, self._conditions = found.model, found.conditions
+                backend = "python"
+        kernel = compile_model(chosen, backend or self._backend)
         p = kernel.vector({**controls(self.model, self.horizon), **inputs.values}, inputs.tables)
         if not isinstance(self.solver, Adaptive):
             p[kernel.half_step] = self.horizon.step / 2.0
@@ -165,6 +183,16 @@ class Simulation:
         kernel = self._kernel
         self._breaks = self._switch_times()
         begin(kernel, self.time, self._tick(self.time), self._p, self._y)
+        if self._plain is not None:  # where a run begins does not depend on switches
+            before = self._plain.vector(
+                {name: self._p[kernel.slots[name]] for name in self._plain.structure.parameters}
+            )
+            before[self._plain.half_step] = self._p[kernel.half_step]
+            state = self._plain.array(len(self._plain.stocks))
+            begin(self._plain, self.time, self._tick(self.time), before, state)
+            carry_over(self._plain, before, kernel, self._p)
+            self._set_state(state)
+            self._settle(self.time, anew=True)
 
     def run_to(self, time: float) -> None:
         """Go on to a time, not beyond the end of the horizon.
@@ -185,6 +213,18 @@ class Simulation:
         else:
             self._run_fixed(time)
         self.time = time
+
+    def replayed(self, save: float | Sequence[float] | None) -> Run:
+        """The whole run of a model whose control variables vary, by Euler's steps; a list of times picks rows."""
+        kernel, p = self._prepare(self.scenario, "python")
+        every = self.horizon.save_every if save is None or not isinstance(save, int | float) else float(save)
+        times, rows = march(kernel, p, replace(self.horizon, save_every=every), self.model.moving)
+        if save is not None and not isinstance(save, int | float):
+            close = [int(np.argmin(np.abs(np.array(times) - float(time)))) for time in save]
+            times, rows = [times[place] for place in close], rows[close]
+        self._kernel, self._backend = kernel, "python"
+        self._times, self._rows, self.time = times, [rows], times[-1]
+        return self.run()
 
     def change(self, changes: Mapping[str, Change]) -> None:
         """Change inputs from now on: parameters take new values or series, stocks jump.
@@ -216,6 +256,7 @@ class Simulation:
         for slot, name in enumerate(self._kernel.stocks):
             self._y[slot] = state[name]
         self._breaks = self._switch_times()
+        self._settle(self.time, anew=True)
         if self._times and self._times[-1] == self.time:
             self._rows[-1][-1] = self._row(self.time)
 
@@ -229,15 +270,16 @@ class Simulation:
 
     def run(self) -> Run:
         """The run so far; a stop between saved times adds a row, unless the times were listed."""
+        names = self._kernel.names[: len(self._kernel.names) - len(self._conditions)]
         times, rows = list(self._times), list(self._rows)
         if not times or (times[-1] < self.time and not self._listed):
             times.append(self.time)
             rows.append(self._row(self.time)[np.newaxis])
         return Run(
             times=np.array(times),
-            values=np.concatenate(rows) if rows else np.empty((0, len(self._kernel.names))),
-            names=self._kernel.names,
-            units=self._kernel.units,
+            values=np.concatenate(rows) if rows else np.empty((0, len(names))),
+            names=names,
+            units=self._kernel.units[: len(names)],
             scenario=self.scenario.name,
             notes=self._notes(),
             provenance=self._provenance(),
@@ -254,7 +296,7 @@ class Simulation:
         values = np.array(row, dtype=float)
         if error := blame_rows(self._kernel, [time], values[np.newaxis]):
             raise error
-        return values
+        return values[: len(values) - len(self._conditions)]
 
     def _tick(self, time: float) -> float:
         """The moment at which switches are judged: this step's start, or the middle of this stretch."""
@@ -350,6 +392,7 @@ class Simulation:
                 self._cross(here, stop)
             here = self.time = stop
             self._held(stop)
+            self._settle(stop)
             if stop in self._saves:
                 self._save_row(stop, self._y)
 
@@ -365,6 +408,9 @@ class Simulation:
             self._asides = [f"DOP853 took the place of {self.solver.method}, whose matrices would be too large"]
             self._stretch(here, stop, "DOP853")
             return
+        if self._conditions:
+            self._located_cross(here, stop)
+            return
         try:
             self._stretch(here, stop, self.solver.method)
         except SimulationError:
@@ -375,6 +421,79 @@ class Simulation:
             self._asides.append(f"from {here:g} to {stop:g} BDF took over from LSODA")
             self._stretch(here, stop, "BDF")
 
+    def _located_cross(self, here: float, stop: float) -> None:
+        """Integrate between two known times, from one moment at which a condition turns to the next."""
+        assert isinstance(self.solver, Adaptive)
+        turns, moment = 0, here
+        while stop - here > self._close:
+            here, turned = self._stretch(here, stop, self.solver.method)
+            for condition in turned:
+                slot = self._kernel.slots[condition.switch]
+                self._p[slot] = 1.0 - self._p[slot]
+            if turned:
+                settle_constants(self._kernel, here, self._p)
+                self._settle(here, besides={condition.switch for condition in turned})
+                turns = turns + 1 if here - moment <= self._close else 0
+                moment = here
+                self._turns += 1
+            if turns > _PATIENCE // 20:
+                owner = turned[0].text.split(" #")[0]
+                raise SimulationError(
+                    f"{self.model.name}: near {self.model.horizon.unit or 'time'} {here:g} the run slides along a"
+                    f" condition of '{owner}', as its flows lead back to it from both sides; take Adaptive() without"
+                    " locate, or smooth the condition",
+                    time=here,
+                    variable=owner,
+                )
+
+    def _gaps(self, time: float, tick: float, state: Any) -> Sequence[float]:
+        """Left sides less right sides of the conditions on the state, at a state."""
+        row = self._kernel.array(len(self._kernel.names))
+        self._kernel.outputs(time, tick, state, self._p, row)
+        return list(row[len(row) - len(self._conditions) :])
+
+    def _grain(self) -> float:
+        """Differences of sides that are taken for none: a condition that has turned stays turned on its very edge."""
+        return _EDGE * max([1.0, *(abs(float(value)) for value in self._y)])
+
+    def _settle(self, time: float, besides: frozenset[str] | set[str] = frozenset(), *, anew: bool = False) -> None:
+        """Set the switches to what the conditions say now; they may depend on each other.
+
+        Those `besides` stay as they are, and so do those on the edge, unless all are set `anew`.
+        """
+        edge = -1.0 if anew or not self._conditions else 2.0 * self._grain()
+        slots = [self._kernel.slots[condition.switch] for condition in self._conditions]
+        for _ in range(PASSES if slots else 0):
+            gaps = self._gaps(time, self._tick(time), self._y)
+            wanted = [
+                self._p[slot] if condition.switch in besides or abs(gap) <= edge else float(condition.holds(gap))
+                for condition, slot, gap in zip(self._conditions, slots, gaps, strict=True)
+            ]
+            if wanted == [self._p[slot] for slot in slots]:
+                return
+            for slot, value in zip(slots, wanted, strict=True):
+                self._p[slot] = value
+            settle_constants(self._kernel, time, self._p)
+
+    def _turnings(self, rates: "_Rates") -> list[Callable[[float, Floats], float]]:
+        """For each condition, what is zero where it turns: for SciPy to stop at."""
+        known: dict[tuple[float, bytes], Sequence[float]] = {}
+
+        def turning(number: int, condition: Condition) -> Callable[[float, Floats], float]:
+            def gap(t: float, y: Floats) -> float:
+                moment = (t, y.tobytes())
+                if moment not in known:
+                    known.clear()
+                    known[moment] = self._gaps(min(t, rates.last), rates.tick, y.tolist())
+                return known[moment][number] + shift
+
+            above = (self._p[self._kernel.slots[condition.switch]] != 0.0) == condition.holds(1.0)
+            shift = self._grain() if above else -self._grain()
+            vars(gap).update(terminal=True, direction=-1.0 if above else 1.0)
+            return gap
+
+        return [turning(number, condition) for number, condition in enumerate(self._conditions)]
+
     def _rates_fail(self, time: float, state: Sequence[float]) -> bool:
         try:
             _Rates(self._kernel, self._p, self._tick(time), time)(time, np.array(state, dtype=float))
@@ -382,8 +501,11 @@ class Simulation:
             return True
         return False
 
-    def _stretch(self, here: float, stop: float, method: str) -> None:
-        """Integrate by one method; rows at the end are left to the caller."""
+    def _stretch(self, here: float, stop: float, method: str) -> tuple[float, list[Condition]]:
+        """Integrate by one method; rows at the end are left to the caller.
+
+        Gives where it ended, and the conditions on the state that turn there.
+        """
         from scipy.integrate import solve_ivp
 
         assert isinstance(self.solver, Adaptive)
@@ -392,6 +514,8 @@ class Simulation:
         options: dict[str, Any] = {"method": method, "rtol": self.solver.rtol, "atol": self.solver.atol}
         if method in {"LSODA", "Radau", "BDF"} and len(self._y):
             options["jac"] = rates.jacobian
+        if self._conditions:
+            options["events"] = self._turnings(rates)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the answer
             try:
@@ -400,9 +524,15 @@ class Simulation:
                 raise rates.failure or self._blame_adaptive(rates, str(error)) from None
         if not answer.success or not np.isfinite(answer.y).all():
             raise rates.failure or self._blame_adaptive(rates, answer.message)
-        for save, state in zip(saves, answer.y.T, strict=False):
+        for save, state in zip(saves, np.array(answer.y).T if len(answer.t) else (), strict=False):
             self._save_row(save, state)
+        if answer.status == 1 and answer.t_events is not None and answer.y_events is not None:
+            ends = [(float(times[-1]), number) for number, times in enumerate(answer.t_events) if len(times)]
+            end, first = min(ends)
+            self._set_state(answer.y_events[first][-1])
+            return end, [self._conditions[number] for time, number in ends if time == end]
         self._set_state(answer.y[:, -1])
+        return stop, []
 
     def _set_state(self, state: Sequence[float] | Floats) -> None:
         for slot, value in enumerate(state):
@@ -430,8 +560,12 @@ class Simulation:
     def _notes(self) -> tuple[str, ...]:
         unlocated = self._kernel.structure.unlocated if isinstance(self.solver, Adaptive) else ()
         located = [f"{sentence}; the solver steps over it unlocated" for sentence in unlocated]
+        if self._conditions:
+            located.append(f"{self._turns} turn(s) of conditions on the state were located")
         stepwise = self._kernel.structure.stepwise if isinstance(self.solver, Adaptive) else ()
         located += [f"'{name}' is only defined at steps: it changes every {self.horizon.step:g}" for name in stepwise]
+        for control in self.model.moving if not isinstance(self.solver, Euler) or self.solver.step else ():
+            located.append(f"{control} varies; this run has its value at the start, Euler() follows it")
         return (*cannot(self.model), *located, *self._asides, *outside(self.model, self.scenario))
 
     def _provenance(self) -> dict[str, object]:

@@ -53,11 +53,16 @@ class Adaptive:
     method
         `LSODA` switches between stiff and non-stiff formulas by itself (Petzold 1983, doi 10.1137/0904010);
         also `RK45`, `DOP853`, `RK23`, `Radau`, `BDF`. The stiff ones get the exact Jacobian.
+    locate
+        Whether to find the moments at which conditions on the state turn (`IF THEN ELSE(stock > limit, ...)`) and to
+        stop there, as at times that are known before. It takes some more work; without it the solver steps over them
+        with shorter steps, which the run's notes say.
     """
 
     rtol: float = 1e-8
     atol: float = 1e-10
     method: Literal["LSODA", "RK45", "DOP853", "RK23", "Radau", "BDF"] = "LSODA"
+    locate: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):

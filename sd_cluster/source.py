@@ -82,7 +82,10 @@ class RangeDefinition:
 
 @dataclass(frozen=True)
 class MacroDefinition:
-    """A macro: equations of its own, with the names of what goes in and comes out besides its own name."""
+    """A macro: equations of its own, with the names of what goes in and comes out besides its own name.
+
+    `defaults` are what its last inputs are where a use of it leaves them out.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -90,6 +93,7 @@ class MacroDefinition:
     definitions: tuple[Definition, ...]
     ranges: tuple[RangeDefinition, ...] = ()
     result: str = ""
+    defaults: tuple[Tree, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ Each is made of stocks, held values and built-in functions of the one equation l
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from sd_cluster import chances, series
 from sd_cluster.delays import (
     Trees,
     chained,
     fixed,
+    information,
     material,
     minus,
     of_order,
@@ -21,9 +23,9 @@ from sd_cluster.delays import (
     xmile_order,
 )
 from sd_cluster.errors import UnsupportedError
-from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
-from sd_cluster.grammar import Dialect, Points, Reference
-from sd_cluster.lowering import SEED, Functions, Section
+from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, replace_names
+from sd_cluster.grammar import PLACED, Application, Dialect, Operator, Points, Reference, Tree
+from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
 
 _VENSIM = {
@@ -58,6 +60,20 @@ _XMILE = {
     "random": "xmile_random",
     "uniform": "xmile_random",
     "normal": "xmile_normal",
+    "lognormal": "xmile_lognormal",
+    "round": "xmile_round",
+    "sinwave": "xmile_sinwave",
+    "coswave": "xmile_coswave",
+    "percent": "xmile_percent",
+    "derivn": "xmile_derivative",
+    "stddev": "xmile_deviation",
+    "mod": "modulo",
+    "exprnd": "xmile_exponential",
+    "poisson": "xmile_poisson",
+    "binomial": "xmile_binomial",
+    "negbinomial": "xmile_negbinomial",
+    "beta": "xmile_beta",
+    "triangular": "xmile_triangular",
     "lookup": "lookup_own",
     "lookupinv": "lookup_invert",
     "gammaln": "gamma_ln",
@@ -120,6 +136,59 @@ def _forecast(section: Section, trees: Trees) -> Expression:
     return times(value, plus(Number(1.0), times(change, ahead)))
 
 
+def _rounded(section: Section, trees: Trees) -> Expression:
+    """Stella's ROUND: to the nearest whole number, halves away from zero."""
+    (value,) = section.arguments("round", trees, (1,))
+    value = section.auxiliary("value", value)
+    half = Call("if_then_else", (Operation("<", (value, Number(0.0))), Number(-0.5), Number(0.5)))
+    return Call("integer", (plus(value, half),))
+
+
+def _wave(function: str) -> Callable[[Section, Trees], Expression]:
+    """Stella's SINWAVE and COSWAVE: height and period."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        height, period = section.arguments(f"{function}wave", trees, (2,))
+        turns = over(times(Number(2.0), Call("pi", ()), Name(TIME)), period)
+        return times(height, Call(function, (turns,)))
+
+    return lowered
+
+
+def _derivative(section: Section, trees: Trees) -> Expression:
+    """Stella's DERIVN of first order: the change since the step before, over its length; 0 at the start."""
+    trees = section.counted("derivn", trees, (1, 2))
+    if len(trees) == 2 and section.constant(trees[1]) != 1.0:
+        raise UnsupportedError("DERIVN is supported for the first derivative alone")
+    value = section.auxiliary("input", section.lower(trees[0]))
+    held = Held(name=section.hidden_name("input before"), hidden=True, following=value, initial=value)
+    return over(minus(value, section.define(held)), Name("TIME STEP"))
+
+
+def _percent(section: Section, trees: Trees) -> Expression:
+    """Stella's PERCENT: a hundred times a fraction."""
+    return times(Number(100.0), *section.arguments("percent", trees, (1,)))
+
+
+def _mean(section: Section, trees: Trees) -> Expression:
+    """MEAN of an array, or of several numbers."""
+    if len(trees) == 1:
+        return _reduction("mean")(section, trees)
+    first, *others = section.arguments("mean", trees, tuple(range(2, 50)))
+    for other in others:
+        first = plus(first, other)
+    return over(first, Number(float(len(trees))))
+
+
+def _deviation(section: Section, trees: Trees) -> Expression:
+    """Stella's STDDEV of an array: its spread about the mean, as of a whole population."""
+    trees = section.counted("stddev", trees, (1,))
+    part = _over_all(section, trees[0])
+    mean = section.auxiliary("mean", Call("mean", (part,)))
+    off = minus(part, mean)
+    return Call("sqrt", (Call("mean", (times(off, off),)),))
+
+
 def _npv(section: Section, trees: Trees) -> Expression:
     """NPV: a stream's value so far, discounted to the start."""
     stream, rate, initial, factor = section.arguments("npv", trees, (4,))
@@ -130,36 +199,6 @@ def _npv(section: Section, trees: Trees) -> Expression:
     total = section.hidden_name("discounted sum")
     so_far = section.define(Stock(name=total, hidden=True, rate=times(stream, discount), initial=initial))
     return times(plus(so_far, times(stream, step, discount)), factor)
-
-
-def _noise(section: Section) -> Expression:
-    section.lowering.draws += 1
-    seed = section.lowering.main.names.get("noise_seed", SEED)
-    return Call("noise", (Name(seed), Number(float(section.lowering.draws)), Number(0.0)))
-
-
-def _uniform(section: Section, trees: Trees) -> Expression:
-    trees = section.counted("random uniform", trees, (0, 2, 3))
-    if not trees:
-        return _noise(section)
-    low, high = section.lower(trees[0]), section.lower(trees[1])
-    return plus(low, times(minus(high, low), _noise(section)))
-
-
-def _normal(section: Section, trees: Trees) -> Expression:
-    low, high, mean, deviation, *_ = section.arguments("random normal", trees, (4, 5))
-    share = Call("normal_share", (low, high, mean, deviation, _noise(section)))
-    return plus(mean, times(deviation, Call("normal", (share,))))
-
-
-def _xmile_normal(section: Section, trees: Trees) -> Expression:
-    mean, deviation, *_ = section.arguments("normal", trees, (2, 3))
-    return plus(mean, times(deviation, Call("normal", (_noise(section),))))
-
-
-def _exponential(section: Section, trees: Trees) -> Expression:
-    low, high, shift, stretch, *_ = section.arguments("random exponential", trees, (4, 5))
-    return Call("exponential_between", (_noise(section), low, high, shift, stretch))
 
 
 def _with_lookup(section: Section, trees: Trees) -> Expression:
@@ -221,12 +260,53 @@ def _elmcount(section: Section, trees: Trees) -> Expression:
 
 def _reduction(name: str) -> Callable[[Section, Trees], Expression]:
     def lowered(section: Section, trees: Trees) -> Expression:
-        (argument,) = section.arguments(name, trees, (1,))
-        if section.lowering.source.dialect == "xmile" and isinstance(argument, Name):
-            bare = isinstance(trees[0], Reference) and not trees[0].subscripts
-            indices = tuple(f"{index}!" if bare and not index.endswith("!") else index for index in argument.indices)
-            argument = replace(argument, indices=indices)
-        return Call(name, (argument,))
+        trees = section.counted(name, trees, (1,))
+        return Call(name, (_over_all(section, trees[0]),))
+
+    return lowered
+
+
+def _over_all(section: Section, tree: Tree) -> Expression:
+    """An array to be reduced; in XMILE over all of what is written without subscripts, and of ranges not its own."""
+    if section.lowering.source.dialect != "xmile":
+        return section.lower(tree)
+
+    def starred(part: Tree) -> Tree:
+        match part:
+            case Reference(subscripts=()) if shape := section.shapes.get(key(part.name), ()):
+                return replace(part, subscripts=("*",) * len(shape))
+            case Operator():
+                return replace(part, operands=tuple(map(starred, part.operands)))
+            case Application() if key(part.name) != key(PLACED):
+                return replace(part, arguments=tuple(map(starred, part.arguments)))
+            case _:
+                return part
+
+    own = {key(subscript) for subscript in section.subscripts}
+
+    def marked(name: Name) -> Expression:
+        before = len(section.over)
+        loops = tuple(
+            f"{index}!" if index in section.lowering.ranges and key(index) not in own else index
+            for index in name.indices[before:]
+        )
+        return replace(name, indices=(*name.indices[:before], *loops)) if name.name else name
+
+    return replace_names(section.lower(starred(tree)), marked)
+
+
+def _placed(section: Section, trees: Trees) -> Expression:
+    """XMILE's element of an array at places that expressions give."""
+    array, *places = trees
+    return Call("placed", (section.lower(array), *map(section.lower, places)))
+
+
+def _at_price(side: float) -> Callable[[Section, Trees], Expression]:
+    """DEMAND AT PRICE and SUPPLY AT PRICE: a quantity, the curve of its priorities, a price."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        name = "demand at price" if side > 0.0 else "supply at price"
+        return Call("quantity_at_price", (*section.arguments(name, trees, (3,)), Number(side)))
 
     return lowered
 
@@ -283,10 +363,14 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "delay1": chained("delay", 1),
     "delay3": chained("delay", 3),
     "delay_fixed": fixed,
+    "delay_information": information,
     "delay_material": material,
     "delay_n": of_order("delay"),
     "depreciate_straightline": straightline,
+    "element_at_a_place": _placed,
     "elmcount": _elmcount,
+    "demand_at_price": _at_price(1.0),
+    "find_market_price": _plain("find_market_price", 4),
     "forecast": _forecast,
     "game": _game,
     "initial": _initial,
@@ -301,13 +385,26 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "lookup_invert": _looked_up("invert"),
     "lookup_own": _looked_up(""),
     "lookup_step": _looked_up("step"),
-    "mean": _reduction("mean"),
+    "mean": _mean,
+    "get_data_at_time": series.at_time,
+    "get_data_between_times": series.between_times,
+    "get_data_first_time": series.about("get data first time", "first time"),
+    "get_data_last_time": series.about("get data last time", "last time"),
+    "get_data_total_points": series.about("get data total points", "points"),
+    "get_time_value": series.time_value,
     "npv": _npv,
     "previous": _previous,
     "prod": _reduction("prod"),
-    "random_exponential": _exponential,
-    "random_normal": _normal,
-    "random_uniform": _uniform,
+    "random_beta": chances.bounded("beta", 2),
+    "random_binomial": chances.bounded("binomial", 2),
+    "random_exponential": chances.exponential,
+    "random_gamma": chances.bounded("gamma", 1),
+    "random_negative_binomial": chances.bounded("negative", 2),
+    "random_normal": chances.normal,
+    "random_poisson": chances.bounded("poisson", 1),
+    "random_triangular": chances.triangular,
+    "random_uniform": chances.uniform,
+    "random_weibull": chances.bounded("weibull", 1),
     "ranked": _plain("ranked", 2),
     "reorder": _plain("reorder", 2),
     "sample_if_true": _sampled,
@@ -316,25 +413,40 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "smooth_n": of_order("smooth"),
     "sorted_order": _plain("sorted_order", 2),
     "sum": _reduction("sum"),
+    "supply_at_price": _at_price(-1.0),
+    "time_shift": series.shifted,
     "trend": _trend,
     "vector_elm_map": _plain("vector_elm_map", 2),
     "vector_select": _vector_select,
     "vmax": _reduction("vmax"),
     "vmin": _reduction("vmin"),
     "with_lookup": _with_lookup,
+    "xmile_coswave": _wave("cos"),
     "xmile_delay": xmile_delay,
     "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
     "xmile_min": _extreme("min"),
-    "xmile_normal": _xmile_normal,
+    "xmile_beta": chances.unbounded("beta", 2),
+    "xmile_binomial": chances.unbounded("binomial", 2, turned=True),
+    "xmile_deviation": _deviation,
+    "xmile_derivative": _derivative,
+    "xmile_exponential": chances.xmile_exponential,
+    "xmile_lognormal": chances.xmile_lognormal,
+    "xmile_negbinomial": chances.unbounded("negative", 2, turned=True),
+    "xmile_normal": chances.xmile_normal,
+    "xmile_poisson": chances.unbounded("poisson", 1),
+    "xmile_triangular": chances.xmile_triangular,
+    "xmile_percent": _percent,
     "xmile_pulse_of": _xmile_pulse,
-    "xmile_random": _uniform,
+    "xmile_random": chances.uniform,
+    "xmile_round": _rounded,
     "xmile_safediv": _safediv,
+    "xmile_sinwave": _wave("sin"),
     "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""
 
-_INNER = {"exponential_between", "noise", "normal", "normal_share"}
+_INNER = {"at_price", "drawn", "exponential_between", "noise", "normal", "normal_share"}
 
 
 def supported() -> str:

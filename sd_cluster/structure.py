@@ -48,6 +48,8 @@ class Structure:
         Names of the values that change from step to step only.
     stepwise
         Variables that are only defined at steps: held values and random numbers.
+    conditions
+        Comparisons (but `=` and `<>`) that turn with the state, each with the variable it belongs to.
     """
 
     parameters: tuple[str, ...]
@@ -63,6 +65,7 @@ class Structure:
     unlocated: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     stepwise: tuple[str, ...] = ()
+    conditions: tuple[tuple[str, Operation], ...] = ()
 
 
 def running(equation: Equation) -> Expression | None:
@@ -115,7 +118,7 @@ def structure(model: Model) -> Structure:
     constant, moving = _running_order(model.name, equations)
     initial = _initial_order(model.name, equations, set(constant))
     settled = {name for name, equation in equations.items() if isinstance(equation, Parameter)} | set(constant)
-    switches, unlocated = _switches(equations, settled)
+    switches, unlocated, conditions = _switches(equations, settled)
     return Structure(
         parameters=_names(equations, Parameter),
         stocks=_names(equations, Stock),
@@ -130,6 +133,7 @@ def structure(model: Model) -> Structure:
         unlocated=unlocated,
         held=_names(equations, Held),
         stepwise=_stepwise(equations),
+        conditions=conditions,
     )
 
 
@@ -191,9 +195,11 @@ def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[s
         expression = starting(equation)
         if expression is None or name in settled:
             continue
+        delay = equation.delay if isinstance(equation, Held) else None
         graph[name] = [
             read
-            for read in references(expression)
+            for part in (expression, *(() if delay is None else (delay,)))
+            for read in references(part)
             if read in equations and read not in settled and starting(equations[read]) is not None
         ]
     return tuple(name for name in _order(model, graph, "initial values") if name in graph)
@@ -216,9 +222,12 @@ def _tables_of_time(equations: Mapping[str, Equation]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[frozenset[Expression], tuple[str, ...]]:
-    """Nodes that switch at known times, and sentences about those that switch at unknown ones."""
+def _switches(
+    equations: Mapping[str, Equation], settled: set[str]
+) -> tuple[frozenset[Expression], tuple[str, ...], tuple[tuple[str, Operation], ...]]:
+    """Nodes that switch at known times, sentences about those that switch at unknown ones, and which turn there."""
     found: list[Expression] = []
+    conditions: list[tuple[str, Operation]] = []
     unlocated: list[str] = []
 
     def known(expression: Expression) -> bool:
@@ -240,7 +249,9 @@ def _switches(equations: Mapping[str, Equation], settled: set[str]) -> tuple[fro
                     found.append(node)
                 elif not known(node):
                     unlocated.append(f"'{name}' switches by a condition on the state or on an expression of time")
-    return frozenset(found), tuple(dict.fromkeys(unlocated))
+                    if node.operator not in {"=", "<>"}:
+                        conditions.append((name, node))
+    return frozenset(found), tuple(dict.fromkeys(unlocated)), tuple(conditions)
 
 
 def timing(call: Call) -> tuple[Expression, ...]:
@@ -262,9 +273,25 @@ def constant_value(name: str, equations: Iterable[Equation]) -> float:
     ModelError
         If it depends on a stock or on time, or is not a finite number.
     """
+    return _settled(name, equations, at_start=False)
+
+
+def first_value(name: str, equations: Iterable[Equation]) -> float:
+    """Value that a variable has at the start, such as that of a FINAL TIME that varies.
+
+    Raises
+    ------
+    ModelError
+        If it reads a lookup or a function of time, or is not a finite number.
+    """
+    return _settled(name, equations, at_start=True)
+
+
+def _settled(name: str, equations: Iterable[Equation], *, at_start: bool) -> float:
     from sd_cluster.runtime import evaluate
 
     by_name = {equation.name: equation for equation in equations}
+    start = next((own for own in by_name if own.replace("_", " ").casefold() == "initial time"), "")
 
     def value(of: str, above: tuple[str, ...]) -> float:
         equation = by_name.get(of)
@@ -272,9 +299,14 @@ def constant_value(name: str, equations: Iterable[Equation]) -> float:
             raise ModelError(f"'{of}' depends on itself; give it a number")
         if isinstance(equation, Parameter):
             return equation.value
-        if not isinstance(equation, Auxiliary):
+        if at_start and of == TIME:
+            return value(start, (*above, of))
+        expression = None if equation is None or not at_start else starting(equation)
+        if isinstance(equation, Auxiliary) and not at_start:
+            expression = equation.expression
+        if expression is None:
             raise ModelError(f"'{name}' depends on '{of}', which varies; it should be a constant")
-        return evaluate(equation.expression, lambda read: value(read, (*above, of)))
+        return evaluate(expression, lambda read: value(read, (*above, of)))
 
     try:
         result = value(name, ())

@@ -27,9 +27,12 @@ _NATIVE = {
 _WITHOUT_DERIVATIVE = {
     "allocate_available": "ALLOCATE AVAILABLE",
     "allocate_by_priority": "ALLOCATE BY PRIORITY",
+    "at_price": "DEMAND AT PRICE and SUPPLY AT PRICE",
     "digamma": "the slope of GAMMA LN",
     "exponential_between": "RANDOM EXPONENTIAL",
+    "drawn": "a random function of this distribution",
     "inverted": "INVERT MATRIX",
+    "market_price": "FIND MARKET PRICE",
     "normal_share": "RANDOM NORMAL between bounds",
 }
 """Functions whose derivatives are not worked out, by the names a modeller knows."""
@@ -83,13 +86,18 @@ def ode_system(model: Model) -> OdeSystem:
     Raises
     ------
     ModelError
-        If the model has no stock.
+        If the model has no stock, or something in it is only defined at steps; the text names it.
     """
     import sympy
 
     settled = structure(model)
     if not settled.stocks:
         raise ModelError(f"{model.name} has no stock, so it is not an ODE system")
+    for name in settled.stepwise:
+        raise ModelError(
+            f"{model.name}: '{name}' is only defined at steps (a delay in a pipe, a sample, a random number), so the"
+            " model is not an ODE system"
+        )
     symbols = {name: sympy.Symbol(name, real=True) for name in [TIME, *settled.equations]}
     equations = settled.equations
     values = {symbols[n]: e.value for n, e in equations.items() if isinstance(e, Parameter)}

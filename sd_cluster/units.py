@@ -35,8 +35,9 @@ _SAME = {
     "people": "person",
 }
 _UNMEASURED = {
-    "allocate_available", "allocate_by_priority", "exponential_between", "inverted", "noise", "normal", "normal_share",
-    "pick", "prod", "ranked", "reorder", "vector_elm_map", "vector_select", "sorted_order",
+    "allocate_available", "allocate_by_priority", "at_price", "drawn", "exponential_between", "find_market_price",
+    "inverted", "market_price", "noise", "normal", "normal_share", "pick", "prod", "quantity_at_price", "ranked",
+    "reorder", "vector_elm_map", "vector_select", "sorted_order",
 }  # fmt: skip
 _LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer"}
 _PLAIN_ARGUMENT = {
@@ -243,7 +244,9 @@ class _Measure:
                 return self.declared[expression.name]
             case Lookup():
                 self.of(expression.argument)
-                return None if expression.how == "invert" else self.declared[expression.table]
+                if expression.how in {"first time", "last time"}:
+                    return self.declared[TIME]
+                return None if expression.how in {"invert", "points"} else self.declared[expression.table]
             case Operation():
                 return self._operation(expression)
             case Call():
@@ -311,7 +314,7 @@ class _Measure:
                 return {}
             case "pi":
                 return {}
-            case "sum" | "vmin" | "vmax" | "mean":
+            case "sum" | "vmin" | "vmax" | "mean" | "placed":
                 return self.of(arguments[0])
             case "position":
                 return {}

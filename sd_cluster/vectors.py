@@ -251,3 +251,180 @@ def allocate_by_priority(place: float, count: float, width: float, supply: float
         if order[k] == own:
             return float(min(given[k], items[own]))
     return 0.0
+
+
+def drawn(kind: float, a: float, b: float, low: float, high: float, u: float) -> float:  # noqa: PLR0915  compiled whole
+    """The number of a distribution between two bounds that has a share `u` of what lies between them below it.
+
+    Kinds: 1 gamma of order `a`; 2 beta of `a` and `b`; 3 Weibull of shape `a` and mean 1; 4 triangle from 0 to 1 with
+    its peak at `a`; 5 Poisson of mean `a`; 6 binomial, 7 negative binomial (trials needed) of probability `a` and
+    number `b`. Distribution functions by series and continued fractions (Press et al., Numerical Recipes, chapter 6).
+    """
+    if u != u or a != a or b != b or not low < high:
+        return math.nan
+    below = above = 0.0
+    left, right = low, high
+    for turn in range(3, 403):  # two for the bounds, then halving
+        x = low if turn == 3 else high if turn == 4 else 0.5 * (left + right)
+        if kind >= 5.0 and turn == 3:  # what lies at the lower bound may be drawn
+            x = max(low, -10.0) - 0.5
+        if kind >= 5.0:
+            x = float(math.floor(max(min(x, 1e15), -1.0)))
+        if kind == 4.0:
+            x = min(max(x, 0.0), 1.0)
+            share = 0.0
+            if x >= 1.0:
+                share = 1.0
+            elif x < a:
+                share = x * x / a
+            elif a < 1.0:
+                share = 1.0 - (1.0 - x) * (1.0 - x) / (1.0 - a)
+        elif x <= 0.0 and kind < 5.0:
+            share = 0.0
+        elif kind == 3.0:
+            size = math.lgamma(1.0 + 1.0 / a) + math.log(x)
+            share = 1.0 - math.exp(-math.exp(min(a * size, 6.5)))
+        elif kind == 1.0:
+            if x > 1e6 + 100.0 * a:
+                share = 1.0
+            elif x < a + 1.0:
+                term = total = 1.0 / a
+                place = a
+                while term > total * 1e-17:
+                    place += 1.0
+                    term *= x / place
+                    total += term
+                share = total * math.exp(-x + a * math.log(x) - math.lgamma(a))
+            else:
+                c, d = 1e300, 1.0 / (x + 1.0 - a)
+                fraction = d
+                for i in range(1, 1000):
+                    factor = -i * (i - a)
+                    bottom = x + 1.0 - a + 2.0 * i
+                    d = 1.0 / (factor * d + bottom)
+                    c = bottom + factor / c
+                    fraction *= d * c
+                    if abs(d * c - 1.0) < 1e-16:
+                        break
+                share = 1.0 - math.exp(-x + a * math.log(x) - math.lgamma(a)) * fraction
+        elif kind == 2.0:
+            if x >= 1.0:
+                share = 1.0
+            else:
+                turned = x > (a + 1.0) / (a + b + 2.0)
+                p, q, y = (b, a, 1.0 - x) if turned else (a, b, x)
+                c, d = 1.0, 1.0 / (1.0 - (p + q) * y / (p + 1.0))
+                fraction = d
+                for i in range(1, 1000):
+                    factor = i * (q - i) * y / ((p + 2.0 * i - 1.0) * (p + 2.0 * i))
+                    d = 1.0 / (1.0 + factor * d)
+                    c = 1.0 + factor / c
+                    fraction *= d * c
+                    factor = -(p + i) * (p + q + i) * y / ((p + 2.0 * i) * (p + 2.0 * i + 1.0))
+                    d = 1.0 / (1.0 + factor * d)
+                    c = 1.0 + factor / c
+                    fraction *= d * c
+                    if abs(d * c - 1.0) < 1e-16:
+                        break
+                size = math.lgamma(p + q) - math.lgamma(p) - math.lgamma(q)
+                share = math.exp(size + p * math.log(y) + q * math.log(1.0 - y)) * fraction / p
+                share = 1.0 - share if turned else share
+        else:
+            share, first, term = 0.0, b if kind == 7.0 else 0.0, 1.0
+            last = min(x, b) if kind == 6.0 else x
+            k = first
+            while k <= last and share < 1.0 - 1e-15 and (share < 0.5 or term > 1e-18):
+                if kind == 5.0:
+                    term = math.exp(k * math.log(a) - a - math.lgamma(k + 1.0))
+                elif kind == 6.0:
+                    ways = math.lgamma(b + 1.0) - math.lgamma(k + 1.0) - math.lgamma(b - k + 1.0)
+                    term = math.exp(ways + k * math.log(a) + (b - k) * math.log(1.0 - a))
+                else:
+                    ways = math.lgamma(k) - math.lgamma(b) - math.lgamma(k - b + 1.0)
+                    term = math.exp(ways + b * math.log(a) + (k - b) * math.log(1.0 - a))
+                share += term
+                k += 1.0
+                if k - first > 1e6:
+                    return math.nan
+            if kind == 6.0 and x >= b:
+                share = 1.0
+        if turn == 3:
+            below = share
+        elif turn == 4:
+            above = share
+            left = max(low, -1.0)
+            right = min(high, 1e9 if kind != 6.0 else b)
+            if kind in (2.0, 4.0):
+                right = min(right, 1.0)
+        elif share < below + u * (above - below):
+            left = x if kind < 5.0 else x + 1.0
+            if kind >= 5.0 and left >= right:
+                return right if right == math.floor(right) else float(math.floor(right))
+        else:
+            right = x
+        if turn > 4 and (right - left <= 1e-15 * max(abs(left), abs(right)) or (kind >= 5.0 and right - left < 1.0)):
+            break
+    return float(math.floor(right)) if kind >= 5.0 else 0.5 * (left + right)
+
+
+def market_price(demanders: float, suppliers: float, items: Any) -> float:
+    """The price at which what is demanded and what is supplied are equal (Vensim's FIND MARKET PRICE).
+
+    Demand falls and supply rises with the price, so halving finds it. `items` hold the quantities of the demanders,
+    their kinds, priorities and widths in turn, and the same of the suppliers; kinds as in `allocate_available`, and 0
+    for a quantity that is the same at any price.
+    """
+    n, m = int(demanders), int(suppliers)
+    low, high = math.inf, -math.inf
+    for i in range(n + m):
+        at = n + 3 * i if i < n else 4 * n + m + 3 * (i - n)
+        if items[at] != 0.0:
+            low = min(low, items[at + 1] - 40.0 * items[at + 2])
+            high = max(high, items[at + 1] + 40.0 * items[at + 2])
+    if not low < high:
+        return math.nan
+    for _ in range(200):
+        price = 0.5 * (low + high)
+        surplus = 0.0
+        for i in range(n + m):
+            at = n + 3 * i if i < n else 4 * n + m + 3 * (i - n)
+            quantity, kind = items[i if i < n else 3 * n + i], items[at]
+            x = (price - items[at + 1]) / items[at + 2] if kind != 0.0 else 0.0
+            if kind == 0.0:
+                part = 1.0 if i < n else 0.0
+            elif kind == 1.0:
+                part = min(max(0.5 - x, 0.0), 1.0)
+            elif kind == 2.0:
+                edge = min(max(0.5 - abs(x), 0.0), 0.5)
+                part = 2.0 * edge * edge if x >= 0.0 else 1.0 - 2.0 * edge * edge
+            elif kind == 3.0:
+                part = 0.5 * math.erfc(x / math.sqrt(2.0))
+            elif kind == 4.0:
+                part = 0.5 * math.exp(-min(x, 700.0)) if x >= 0.0 else 1.0 - 0.5 * math.exp(x)
+            else:
+                return math.nan
+            surplus += quantity * part if i < n else -quantity * (1.0 - part)
+        if surplus > 0.0:
+            low = price
+        else:
+            high = price
+    return 0.5 * (low + high)
+
+
+def at_price(side: float, price: float, quantity: float, kind: float, priority: float, width: float) -> float:
+    """What is demanded (side 1) or supplied (side -1) at a price, by one curve of `market_price`."""
+    if kind == 0.0:
+        return quantity
+    x = side * (price - priority) / width
+    if kind == 1.0:
+        part = min(max(0.5 - x, 0.0), 1.0)
+    elif kind == 2.0:
+        edge = min(max(0.5 - abs(x), 0.0), 0.5)
+        part = 2.0 * edge * edge if x >= 0.0 else 1.0 - 2.0 * edge * edge
+    elif kind == 3.0:
+        part = 0.5 * math.erfc(x / math.sqrt(2.0))
+    elif kind == 4.0:
+        part = 0.5 * math.exp(-min(x, 700.0)) if x >= 0.0 else 1.0 - 0.5 * math.exp(x)
+    else:
+        return math.nan
+    return quantity * part

@@ -245,6 +245,8 @@ class WholePrinter(LoopPrinter):
         graph: dict[str, set[str]] = {}
         for name in members:
             found = [value(piece.equation) for piece in self.pieces[name]]
+            if value is starting:
+                found += [getattr(piece.equation, "delay", None) for piece in self.pieces[name]]
             graph[name] = self._reads(part for part in found if part is not None)
         while True:
             joined: dict[str, set[str]] = {group: set() for group in groups}
@@ -336,7 +338,7 @@ class WholePrinter(LoopPrinter):
         text = self.number(expression)
         held = piece.equation
         if value is starting and isinstance(held, Held) and held.delay is not None:
-            empty = {"fixed": text, "material": repr(EMPTY), "line": "0.0"}[held.mode]
+            empty = {"fixed": text, "line": "0.0"}.get(held.mode, repr(EMPTY))
             pipe = f"int(p[{self.blocks[f'{held.name} #pipe'].start} - {block.start} + {place}])"
             text = f"f_pipe_begin(p, {pipe}, {text}, {self.number(held.delay)}, {self._dt()}, {empty})"
         body = [*self.before, f"{block.vector}[{place}] = {text}"]
@@ -404,6 +406,7 @@ class WholePrinter(LoopPrinter):
             value = {
                 "fixed": f"f_pipe_fixed(p, {pipe}, {value})",
                 "material": f"f_pipe_material(p, {pipe}, {value}, {delay}, {self._dt()}, {missing})",
+                "information": f"f_pipe_information(p, {pipe}, {value}, {delay}, {self._dt()}, p[{place}])",
                 "line": f"f_pipe_line(p, {pipe}, {value}, {delay}, {self._dt()})",
             }[held.mode]
         return self._guarded(piece, heads, [*self.before, f"p[{place}] = {value}"])

@@ -1,6 +1,8 @@
 """XMILE files taken apart into definitions: variables, arrays, graphical functions, macros and modules."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ def read_xmile(path: Path) -> Source:
         root = etree.parse(str(path), etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
     except etree.XMLSyntaxError as error:
         raise ReadingError(f"{path.name} is not an XMILE model: {first_line(error)}") from None
-    if etree.QName(root).localname != "xmile" or None not in root.nsmap:
+    if etree.QName(root).localname.casefold() != "xmile":
         raise ReadingError(f"{path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
     return _File(path, root).read()
 
@@ -55,7 +57,7 @@ class _File:
         models = [model for model in self.root if _tag(model) == "model"]
         if not any(_child(model, "variables") is not None for model in models):
             raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
-        ranges = [self._range(dim) for block in self.root if _tag(block) == "dimensions" for dim in block]
+        ranges = [self._range(dim) for dim in self._dimensions()]
         main = next((model for model in models if not model.get("name")), models[0])
         named = {key(model.get("name")): model for model in models if model.get("name")}
         definitions = self._model(main, named, "", ())
@@ -64,6 +66,13 @@ class _File:
             raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
         macros = tuple(self._macro(macro) for macro in self.root if _tag(macro) == "macro")
         return Source("xmile", tuple(definitions), tuple(ranges), macros, tuple(self.notes))
+
+    def _dimensions(self) -> Iterator[Any]:
+        """Dimensions of the file, whether they stand beside its models or in them."""
+        for part in self.root:
+            for block in (part, *part) if _tag(part) == "model" else (part,):
+                if _tag(block) == "dimensions":
+                    yield from (dim for dim in block if _tag(dim) == "dim")
 
     def _range(self, dim: Any) -> RangeDefinition:
         elements = tuple(elem.get("name", "") for elem in dim if _tag(elem) == "elem")
@@ -76,7 +85,8 @@ class _File:
 
     def _controls(self) -> list[Definition]:
         """The four control variables, by Vensim's names."""
-        specs = _child(self.root, "sim_specs")
+        inner = (_child(model, "sim_specs") for model in self.root if _tag(model) == "model")
+        specs = next((node for node in (_child(self.root, "sim_specs"), *inner) if node is not None), None)
         if specs is None:
             raise ReadingError(f"{self.path.name} has no <sim_specs>; a model states its start, stop and step")
         unit = specs.get("time_units", "")
@@ -93,10 +103,12 @@ class _File:
 
     def _tree(self, text: str | None) -> tuple[Tree | None, str]:
         """The tree of an equation's text, or why there is none."""
-        shown = " ".join(_without_comments(text or "").split())
+        shown = " ".join(_without_comments(text or "").replace("\\n", " ").split())
         try:
             return read(shown, "xmile"), ""
         except GrammarError as error:
+            with suppress(GrammarError):
+                return read(_vensim_words(shown), "xmile"), ""
             return None, f"cannot read the equation '{shorten(shown, 60)}': {error}"
 
     def _macro(self, node: Any) -> MacroDefinition:
@@ -108,7 +120,17 @@ class _File:
         if eqn is not None and key(name) not in {key(item.name) for item in definitions}:
             tree, fault = self._tree(eqn.text)
             definitions.append(Definition(name, tree, fault=fault, line=node.sourceline))
-        return MacroDefinition(name, inputs, (), tuple(definitions))
+        defaults: list[Tree] = []
+        for parm in node:
+            if _tag(parm) == "parm" and parm.get("default") is not None:
+                tree, fault = self._tree(parm.get("default"))
+                if tree is None:
+                    raise ReadingError(f"{self.path.name} line {node.sourceline}: macro '{name}': {fault}")
+                defaults.append(tree)
+            elif _tag(parm) == "parm" and defaults:
+                told = f"'{(parm.text or '').strip()}' needs a default, as an input before it has one"
+                raise ReadingError(f"{self.path.name} line {node.sourceline}: macro '{name}': {told}")
+        return MacroDefinition(name, inputs, (), tuple(definitions), defaults=tuple(defaults))
 
     def _model(self, model: Any, named: Mapping[str, Any], prefix: str, above: tuple[str, ...]) -> list[Definition]:
         """Definitions of a model and of the modules in it, with their full names."""
@@ -227,11 +249,10 @@ class _File:
         """The element that a number stands for, where elements have names."""
         if not text.isdecimal() or place >= len(ranges):
             return text
-        for block in self.root:
-            for dim in block if _tag(block) == "dimensions" else ():
-                names = [elem.get("name", "") for elem in dim if _tag(elem) == "elem"]
-                if key(_name(dim)) == key(ranges[place]) and names and text not in names:
-                    return names[int(text) - 1] if 0 < int(text) <= len(names) else text
+        for dim in self._dimensions():
+            names = [elem.get("name", "") for elem in dim if _tag(elem) == "elem"]
+            if key(_name(dim)) == key(ranges[place]) and names and text not in names:
+                return names[int(text) - 1] if 0 < int(text) <= len(names) else text
         return text
 
     def _one(self, node: Any, part: Any, about: Definition, behaviour: _Behaviour, equation: Any = None) -> Definition:
@@ -351,6 +372,20 @@ def _numbers(node: Any, tag: str) -> list[float]:
         return []
     separator: str = part.get("sep") or ","
     return [float(text) for text in (part.text or "").replace("\n", " ").split(separator) if text.strip()]
+
+
+_KEYWORDS = r"(?:if|then|else|and|or|not|mod)"
+_TWO_NAMES = re.compile(rf'(?<![\w.$"])(?!{_KEYWORDS}\b)([^\W\d][\w$\']*)\s+(?!{_KEYWORDS}\b)(?=[\w$])', re.IGNORECASE)
+
+
+def _vensim_words(text: str) -> str:
+    """An equation as Vensim's export leaves it, made XMILE's: names without quotes, words between colons."""
+    text = re.sub(r"\bif\s+then\s+else\s*\(", "if_then_else(", text, flags=re.IGNORECASE)
+    text = re.sub(r":\s*(and|or|not)\s*:", r" \1 ", text, flags=re.IGNORECASE)
+    parts = re.split(r'("[^"]*")', text)
+    while parts != (joined := [part if part[:1] == '"' else _TWO_NAMES.sub(r"\1_", part) for part in parts]):
+        parts = joined
+    return "".join(parts)
 
 
 def _without_comments(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 
 import sd_cluster as sd
 from sd_cluster import vectors
@@ -158,6 +159,12 @@ class Interpreter:
             due = step + 1 - self.delays[name]
             return self.passed[name][due] if due >= 0 else self.initial_of[name]
         coming = self.ahead[name]
+        if held.mode == "information":
+            due = step + self._steps(held)
+            for later in [other for other in coming if other >= due]:
+                del coming[later]
+            coming[due] = value
+            return coming.get(step + 1, self.held[name])
         if held.mode == "material":
             coming.setdefault(step + self._steps(held), []).append(value)
             if step + 1 in coming:
@@ -213,6 +220,14 @@ class Interpreter:
 
     def _lookup(self, lookup: Lookup, table: Table) -> float:
         at, x, y = self.of(lookup.argument), table.x, table.y
+        if lookup.how in {"first time", "last time", "points"}:
+            return {"first time": x[0], "last time": x[-1], "points": len(x)}[lookup.how]
+        if lookup.how == "exactly" or (lookup.how.endswith("within") and not x[0] <= at <= x[-1]):
+            return dict(zip(x, y, strict=True)).get(at, -(2.0**109))
+        if lookup.how == "step within":
+            return [value for place, value in zip(x, y, strict=True) if place <= at][-1]
+        if lookup.how == "ahead within":
+            return next(value for place, value in zip(x, y, strict=True) if place >= at)
         if lookup.how == "step" or (table.step and not lookup.how):
             return [y[0], *(value for place, value in zip(x, y, strict=True) if place <= at)][-1]
         if lookup.how == "ahead" or (table.ahead and not lookup.how):
@@ -244,7 +259,8 @@ class Interpreter:
         if function in switching:
             return getattr(self, f"_{function}")(*parts)
         results: dict[str, Callable[..., float]] = {
-            "abs": abs, "arccos": math.acos, "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
+            "abs": abs, "arccos": math.acos, "at_price": self._at_price,
+            "arcsin": math.asin, "arctan": math.atan, "cos": math.cos,
             "cosh": math.cosh, "exp": math.exp, "integer": lambda x: math.floor(x) if x >= 0 else math.ceil(x),
             "ln": math.log, "log": lambda x, base: math.log(x) / math.log(base), "max": max, "min": min,
 
@@ -261,6 +277,10 @@ class Interpreter:
 
     def _vector(self, function: str, heads: list[float], items: list[float]) -> float:
         place = int(heads[0])
+        if function == "market_price":
+            n, m = map(int, heads)
+            wanted, offered = self._curves(1, items[: 4 * n], n), self._curves(-1, items[4 * n :], m)
+            return brentq(lambda price: wanted(price) - offered(price), -1e3, 1e3, xtol=1e-13)
         if function == "pick":
             return items[place]
         if function in {"ranked", "sorted_order"}:
@@ -279,6 +299,17 @@ class Interpreter:
         if function == "allocate_by_priority":
             return float(allocation._allocate_by_priority_1d(requests, others, heads[2], heads[3])[place])
         return float(allocation._allocate_available_1d(requests, others.reshape(count, 4), heads[2])[place])
+
+    def _curves(self, side: int, items: list[float], count: int) -> Callable[[float], float]:
+        """What many curves ask or offer together at a price."""
+        curves = [items[count + 3 * k : count + 3 * k + 3] for k in range(count)]
+        rows = list(zip(items[:count], *zip(*curves, strict=True), strict=True))
+        return lambda price: sum(self._at_price(side, price, *row) for row in rows)
+
+    def _at_price(self, side: float, price: float, quantity: float, kind: float, middle: float, width: float) -> float:
+        """Rectangles alone."""
+        assert kind == 1.0
+        return quantity * float(np.interp(side * (price - middle), [-width / 2, width / 2], [1.0, 0.0]))
 
     def _past(self, moment: float) -> float:
         """Time since a moment, at the middle of this step: Vensim's rule."""

@@ -14,6 +14,15 @@ PARTS = [
     *("(A1-A99999999)", ":NA:", "Time", "&lt;"),
     *("DELAY FIXED(", ":END OF MACRO:", "TABBED ARRAY(", "WITH LOOKUP(", "GET DIRECT DATA(", "<eqn>", "</eqn>"),
     *('<element subscript="', "VECTOR RANK(", "INVERT MATRIX(", "DELAY N(", 'size="99999999"'),
+    *(
+        "GET DATA BETWEEN TIMES(",
+        "FIND MARKET PRICE(",
+        "RANDOM POISSON(",
+        "DELAY INFORMATION(",
+        "PREVIOUS(SELF,0)",
+        "#0",
+    ),
+    *("[1:2]", "[x-1]", "TIME STEP", "FINAL TIME", '<parm default="', "TIME SHIFT("),
 ]
 FILES = [path for name in ALL for path in sorted((FEATURES / name).iterdir()) if path.suffix in {".mdl", ".xmile"}]
 
@@ -107,3 +116,18 @@ def test_an_output_that_no_macro_gives():
 
     with pytest.raises(sd.ReadingError, match="reads 'rest', which no equation defines"):
         tiny("x = INTEG(1, 5) \n s = MAX(x, 2 : rest) \n t = rest*2")
+
+
+def test_a_variable_without_a_name(tmp_path):
+    """Found by mutation: an empty name passed the reader and the printer had no place for it."""
+    path = tmp_path / "nameless.mdl"
+    path.write_text(model_text('x = INTEG(1, 5) \n "" = 3'))
+    with pytest.raises(sd.ReadingError, match=r"^nameless\.mdl line \d+: a variable has no name$"):
+        sd.load(path)
+    path = tmp_path / "nameless.xmile"
+    path.write_text(
+        "<xmile xmlns='http://docs.oasis-open.org/xmile/ns/XMILE/v1.0'><sim_specs><start>0</start><stop>1</stop></sim_specs>"
+        "<model><variables><aux><eqn>1</eqn></aux><aux name='b'><eqn>2+TIME</eqn></aux></variables></model></xmile>"
+    )
+    with pytest.raises(sd.ReadingError, match=r"^nameless\.xmile line \d+: a variable has no name$"):
+        sd.load(path)

@@ -18,6 +18,21 @@ STOPS = {
     ("SUM(table[2,*])", "xmile"),
     ("Shop.sales*year", "xmile"),  # modules
     ("x MOD 3", "xmile"),
+    ("SUM(price[first:second])", "xmile"),  # stretches of a range, and places that expressions give
+    ("SUM(price[2:3]*sold[2:3])", "xmile"),
+    ("price[INT(TIME*pace)+1]", "xmile"),
+    ("price[Year_of_life+1]", "xmile"),
+    ("price[Year_of_life-1]-price", "xmile"),
+    ("price[Year_of_life.third]", "xmile"),
+    ("IF Year_of_life = Year_of_life.second THEN 1 ELSE 0", "xmile"),
+    ("sold[2]/2", "xmile"),
+    ("open orders/order time", "xmile"),  # names without quotes, as Vensim exports them
+    ("order time * order rate", "xmile"),
+    ("order rate", "xmile"),
+    (
+        "IF THEN ELSE(Time >= start of boom :AND: :NOT: Time > end of boom, boom rate, usual rate)",
+        "xmile",
+    ),
 }
 """What PySD's grammar cannot read."""
 

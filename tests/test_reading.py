@@ -1,6 +1,8 @@
 """Reading: what cannot be read gives one clear error, nothing is written, and no text of a file is ever run."""
 
 import os
+import struct
+import sys
 
 import numpy as np
 import pytest
@@ -198,7 +200,7 @@ def test_a_name_defined_twice(tmp_path, second):
     assert message(path) == "tiny.mdl defines 'a' twice; keep one of them"
 
 
-@pytest.mark.parametrize("control", ["FINAL TIME", "INITIAL TIME", "SAVEPER", "TIME STEP"])
+@pytest.mark.parametrize("control", ["FINAL TIME", "INITIAL TIME", "TIME STEP"])
 def test_a_missing_control_variable(tmp_path, control):
     text = model_text("x = INTEG(1, 5)").replace(control, "something else")
     assert message(written(tmp_path, text)) == f"tiny.mdl has no '{control}'; a model states its four control variables"
@@ -210,8 +212,9 @@ def test_a_missing_control_variable(tmp_path, control):
         ({"step": "0"}, "TIME STEP is 0; it should be above zero"),
         ({"step": "-1"}, "TIME STEP is -1; it should be above zero"),
         ({"end": "-1"}, "FINAL TIME -1 lies before INITIAL TIME 0"),
-        ({"end": "x"}, "'FINAL TIME' depends on 'x', which varies; it should be a constant"),
-        ({"end": "Time+2"}, "'FINAL TIME' depends on 'Time', which varies; it should be a constant"),
+        ({"start": "x"}, "'INITIAL TIME' depends on 'x', which varies; it should be a constant"),
+        ({"start": "Time+2"}, "'INITIAL TIME' depends on 'Time', which varies; it should be a constant"),
+        ({"end": "x+Time+table(1)"}, "a constant reads the lookup 'table'; give it a number"),
         ({"end": "1/0"}, "'FINAL TIME' has no finite value; give it a number"),
         ({"end": "LN(-1)"}, "'FINAL TIME' has no finite value; give it a number"),
         ({"end": "FINAL TIME"}, "'FINAL TIME' depends on itself; give it a number"),
@@ -221,6 +224,38 @@ def test_a_missing_control_variable(tmp_path, control):
 def test_a_control_variable_that_is_no_constant(tmp_path, controls, told):
     path = write_model(tmp_path, "x = INTEG(1, 5) \n table((0,0),(1,1))", **controls)
     assert message(path) == f"tiny.mdl: {told}"
+
+
+def test_without_a_saving_time_each_step_is_saved(tmp_path):
+    text = model_text("x = INTEG(1, 5)").replace("SAVEPER", "something else")
+    model = sd.load(written(tmp_path, text))
+    assert model.horizon.save_every == 0.125
+    assert sd.simulate(model, horizon=(0, 2), solver=sd.Euler()).times.size == 17
+
+
+def test_a_saving_time_between_steps_saves_each_step():
+    model = tiny("x = INTEG(1, 5)", step="0.5", save="0.75")
+    assert model.notes[:1] == ("SAVEPER 0.75 is no multiple of TIME STEP 0.5; every step is saved",)
+    assert sd.simulate(model, solver=sd.Euler()).times.size == 21
+
+
+def test_fixed_steps_go_to_the_first_one_at_the_end_as_in_vensim():
+    model = tiny("x = INTEG(1, 5)", step="0.7", save="0.7", end="6")
+    assert sd.simulate(model, solver=sd.Euler()).times[-1] == pytest.approx(6.3, rel=1e-12)
+    assert sd.simulate(model).times[-1] == 6.0
+
+
+def test_an_end_that_moves_away_is_an_error_and_other_solvers_say_what_they_take(monkeypatch):
+    model = tiny("x = INTEG(1, 5)", end="x+1", step="0.5", check_units=False)
+    monkeypatch.setattr("sd_cluster.varying.MOST_STEPS", 50)
+    with pytest.raises(sd.SimulationError, match="tiny: FINAL TIME is not reached after 50 steps; check its equation"):
+        sd.simulate(model, solver=sd.Euler())
+    run = sd.simulate(model)
+    assert run.times[-1] == 6.0
+    assert run.notes == ("FINAL TIME varies; this run has its value at the start, Euler() follows it",)
+    shrinking = tiny("x = INTEG(-1, 5)", step="x/5", check_units=False)
+    with pytest.raises(sd.SimulationError, match=r"TIME STEP is -?[\de.-]+; it should be above zero|not reached"):
+        sd.simulate(shrinking, solver=sd.Euler())
 
 
 def test_control_variables_may_be_expressions_of_constants():
@@ -350,3 +385,55 @@ def test_a_run_of_equations_is_read_as_written():
     assert model.table().loc["x", "equation"] == "integ(a - b - x, 5)"
     assert model.table().loc["c", "equation"] == "a / b / x * 2 ^ (-x)"
     assert model.table().loc["b", "value"] == -2
+
+
+def test_data_held_from_the_time_before_do_not_see_half_a_step_ahead(tmp_path):
+    """With a step of 1, data at 0.3 were read at 0 already: what is held was looked up in the middle of the step."""
+    (tmp_path / "data.csv").write_text("time,x\n-1,5\n0.3,7\n2,9\n")
+    held = "GET DIRECT DATA('data.csv', ',', 'A', 'B2')"
+    path = write_model(tmp_path, f"x :HOLD BACKWARD: := {held} \n s = INTEG(x, 0)", step="1", end="3")
+    for solver in (sd.Euler(), sd.RungeKutta4()):
+        assert sd.simulate(sd.load(path, check_units=False), solver=solver)["x"].tolist() == [5, 7, 9, 9]
+
+
+def test_series_as_vensim_lists_them(tmp_path):
+    path = write_model(tmp_path, "A: A1, A2 \n x[A] \n y \n z = INTEG(y + SUM(x[A!]), 0)")
+    listed = tmp_path / "run.dat"
+    listed.write_text('x[A1]\n0\t1\n4\t5\n"x[A2]"\n0\t2\ny\n0\t3\n2\t5\n')
+    run = sd.simulate(sd.load(path, check_units=False, data=listed))
+    assert [run[name][2] for name in ("x[A1]", "x[A2]", "y")] == [3, 2, 5]
+    listed.write_text("x[A1]\n0\t1\n4\tfive\n")
+    with pytest.raises(sd.ReadingError, match=r"'4 five' is neither a name alone nor a time and a value$"):
+        sd.load(path, data=listed)
+
+
+def old_book(path, rows):
+    """A book of one sheet in Excel's oldest binary format, record by record."""
+    records = [struct.pack("<HHHH", 0x0009, 4, 2, 0x0010)]
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            head = struct.pack("<HH3s", i, j, b"\0\0\0")
+            if isinstance(cell, str):
+                body = head + bytes([len(cell)]) + cell.encode()
+                records.append(struct.pack("<HH", 0x0004, len(body)) + body)
+            else:
+                body = head + struct.pack("<d", cell)
+                records.append(struct.pack("<HH", 0x0003, len(body)) + body)
+    path.write_bytes(b"".join([*records, struct.pack("<HH", 0x000A, 0)]))
+
+
+def test_books_in_excels_old_format(tmp_path, monkeypatch):
+    old_book(tmp_path / "old.xls", [["time", "x"], [0.0, 1.0], [4.0, 5.0]])
+    path = write_model(
+        tmp_path,
+        "x := GET XLS DATA('old.xls', 'Sheet 1', 'A', 'B2') \n c = GET XLS CONSTANTS('old.xls', 'Sheet 1', 'B3')"
+        " \n s = INTEG(x, 0) \n z = INTEG(1, 0)",
+    )
+    run = sd.simulate(sd.load(path, check_units=False), solver=sd.Euler())
+    assert (run["x"][2], run["c"][0]) == (3, 5)
+    (tmp_path / "old.xls").write_bytes(b"nothing of the kind")
+    assert "'old.xls' is not an Excel file" in sd.load(path, check_units=False).unsupported["x"]
+    monkeypatch.setitem(sys.modules, "xlrd", None)
+    assert sd.load(path, check_units=False).unsupported["x"] == (
+        "'old.xls' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
+    )

@@ -182,3 +182,17 @@ def test_the_symbolic_view_of_logistic_growth_reads_as_in_a_book():
 def test_a_model_without_a_stock_is_no_ode_system():
     with pytest.raises(sd.ModelError, match=r"^tiny has no stock, so it is not an ODE system$"):
         tiny("x = Time").symbolic()
+
+
+def test_a_model_with_values_that_are_only_defined_at_steps_is_no_ode_system():
+    model = tiny("s = INTEG(DELAY FIXED(s, 2, 1), 1)", check_units=False)
+    with pytest.raises(sd.ModelError, match="'s' is only defined at steps"):
+        model.symbolic()
+
+
+def test_sweeps_and_derivatives_refuse_an_end_that_varies():
+    model = tiny("s = INTEG(-k*s, 9) \n k = 1", end="IF THEN ELSE(s < 1, Time, 10)", check_units=False)
+    draws = sd.Draws(("k",), np.array([[1.0]]))
+    for attempt in (lambda: sd.sweep(model, draws), lambda: sd.local(model, "s", "k")):
+        with pytest.raises(sd.ModelError, match=r"tiny: FINAL TIME varies with the run, which sd\.simulate follows"):
+            attempt()

@@ -28,7 +28,10 @@ def always_whole(monkeypatch):
     monkeypatch.setattr(reading, "WHOLE_FROM", 0)
 
 
-@pytest.mark.parametrize("name", ALL)
+EVEN = [name for name in ALL if name != "end_step_and_saving_that_vary"]
+
+
+@pytest.mark.parametrize("name", EVEN)
 def test_a_feature_kept_whole_runs_as_written_out(monkeypatch, name):
     """In plain Python here, as compiling a hundred models takes minutes."""
     written = feature(name)
@@ -163,3 +166,9 @@ def test_a_blow_up_names_the_element(tmp_path, always_whole):
 def test_numbers_beyond_all_bounds(tmp_path):
     with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 10000000 numbers; take fewer elements"):
         load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A5000)", "E": "(B1-B5000)"})
+
+
+def test_control_variables_that_vary_need_arrays_written_out(always_whole):
+    path = FEATURES / "end_step_and_saving_that_vary" / "end_step_and_saving_that_vary.mdl"
+    with pytest.raises(sd.ReadingError, match="'FINAL TIME' depends on 'fish', which varies; it should be a constant"):
+        sd.load(path)

@@ -13,7 +13,11 @@ NO_FORM = {
     "array_ageing_chain": "a range that maps to another has no form in XMILE",
     "array_alias": "a range that maps to another has no form in XMILE",
     "array_mapping": "a range that maps to another has no form in XMILE",
+    "xmile_places_by_expressions": "an element at a place that an expression gives has no form in Vensim",
     "array_mapping_of_elements": "a range that maps to another has no form in XMILE",
+    "end_step_and_saving_that_vary": "a control variable that varies has no form in XMILE",
+    "xmile_macro_with_defaults": "a macro whose inputs may be left out has no form in Vensim",
+    "xmile_functions_of_stella": "a function of Stella has no form in Vensim",
     "macro_with_outputs": "a macro with further outputs has no form in XMILE",
     "pulses": "PULSE TRAIN has no form in XMILE",
     "switches": "PULSE TRAIN has no form in XMILE",
@@ -31,7 +35,7 @@ def test_a_written_model_reads_back_and_runs_the_same(tmp_path, name):
             shutil.copy(file, tmp_path)
     for suffix in (".mdl", ".xmile"):
         path, told = tmp_path / f"again{suffix}", NO_FORM.get(name, "")
-        told = "data from another file have no form in XMILE" if "_from_" in name or "data_of" in name else told
+        told = "data from another file have no form in XMILE" if "_from_" in name or name.startswith("data_") else told
         if told.endswith({".mdl": "Vensim", ".xmile": "XMILE"}[suffix]) and name != "elements_from_a_table":
             with pytest.raises(sd.ModelError, match=re.escape(f"cannot be written: {told}")):
                 sd.write(model, path)
