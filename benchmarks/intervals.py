@@ -5,8 +5,8 @@ and revenue (its factor unknown) with the noise and the gaps of real series: emp
 third of the years missing, noise of 4, 6 and 10 %, unknown to the fit. Each is fitted, and the share of the 90 %
 intervals that hold the truth is printed for each parameter, for profiles and for posteriors (two chains of NUTS).
 Truths come from the priors that the fit knows, so that their ranks among the draws should be spread evenly as well. Run
-`python benchmarks/intervals.py`; `--regions N` for another number, `--first K` for other regions, `--out FILE` to keep
-a line of JSON for each.
+`python benchmarks/intervals.py`; `--regions N` for another number, `--first K` for other regions, `--workers 1` for one
+process, `--out FILE` to keep a line of JSON for each region.
 """
 
 import json
@@ -40,15 +40,17 @@ YEARS = np.arange(1985, 2026)
 
 def main() -> None:
     asked = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    count, first = int(asked.get("--regions", 50)), int(asked.get("--first", 0))
+    count, first, hands = (
+        int(asked.get(key, usual)) for key, usual in (("--regions", 50), ("--first", 0), ("--workers", 2))
+    )
     begin, found = time.perf_counter(), []
-    for one in run_together(one_region, None, [(seed,) for seed in range(first, first + count)], 2):
+    for one in run_together(one_region, None, [(seed,) for seed in range(first, first + count)], hands):
         found.append(one)
         if "--out" in asked:
             with open(asked["--out"], "a", encoding="utf-8") as out:
                 print(json.dumps(one), file=out)
     names = list(FREE)
-    print(f"{count} regions, {time.perf_counter() - begin:.0f} s on two processes")
+    print(f"{count} regions, {time.perf_counter() - begin:.0f} s on {hands} processes")
     print(f"{'90 % intervals that hold the truth':36}{'profile':>10}{'posterior':>12}{'R-hat > 1.01':>14}")
     shares = np.array([[one[kind][name] for name in names] for one in found for kind in ("profile", "posterior")])
     shares = shares.reshape(count, 2, len(names))
@@ -92,7 +94,7 @@ def one_region(_: None, seed: int) -> dict[str, object]:
     """Which intervals of one region hold the truth."""
     begin = time.perf_counter()
     objective, truth = objective_of(seed)
-    fit = cal.minimise(objective, starts=4, seed=seed, workers=1, progress=False)
+    fit = cal.minimise(objective, starts=20, seed=seed, workers=1, progress=False)
     lines = profiles(fit, list(FREE), level=0.9, workers=1, progress=False)
     drawn = cal.sample_posterior(
         objective, start=fit.place, chains=2, draws=400, tune=400, seed=seed, workers=1, progress=False
