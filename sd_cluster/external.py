@@ -94,6 +94,7 @@ class Outside:
         """
         if len(texts) != 3:
             raise UnsupportedError(f"constants from a file take file, sheet and cell, here {len(texts)} texts")
+        texts = _flat(texts)
         rows = self._sheet(texts[0], texts[1])
         row, column, turned = self._cell(texts[0], texts[2])
         wide = [size for size in sizes if size > 1]
@@ -116,6 +117,7 @@ class Outside:
             raise UnsupportedError(
                 f"data from a file take file, sheet, row or column of times, and cell, here {len(texts)} texts"
             )
+        texts = _flat(texts)
         rows = self._sheet(texts[0], texts[1])
         row, column, _ = self._cell(texts[0], texts[3])
         axis = texts[2].strip()
@@ -160,6 +162,7 @@ class Outside:
             raise UnsupportedError(
                 f"elements from a file take file, sheet, two cells and a prefix, here {len(texts)} texts"
             )
+        texts = _flat(texts)
         prefix = texts[4] if len(texts) == 5 else ""
         rows = self._sheet(texts[0], texts[1])
         row, column, _ = self._cell(texts[0], texts[2])
@@ -281,6 +284,11 @@ class Outside:
             raise UnsupportedError(f"'{file}' is of a kind that is not read; known: {known}")
         self._sheets[file, tab] = rows
         return rows
+
+
+def _flat(texts: Sequence[str]) -> list[str]:
+    """Texts of a function on one line each, as errors quote them."""
+    return [text.replace("\n", " ") for text in texts]
 
 
 def _lines(path: Path, parted: str) -> _Rows:

@@ -59,6 +59,13 @@ def march(start, dt, last, rows, y, p, g, w, dy, before, out, jac):
 """
 """The loop over fixed steps; `before` keeps the state the last step began with and, last, that step's number."""
 
+_HOLDING = (
+    _MARCH.replace("        ahead = 0.0\n", "        hold_rows(t, t, y, p, g, w)\n        ahead = 0.0\n")
+    .replace("        total = 0.0\n", "        hold(t, t, before, p)\n        total = 0.0\n")
+    .replace("        limit(y, w)\n", "        limit(y, w)\n        take_rows(w)\n")
+)
+"""The same loop where values are held from step to step: they and their rows turn at its end."""
+
 _VECTOR = "float64[::1]"
 _SIGNATURES = {
     **ordering.SIGNATURES,
@@ -69,6 +76,13 @@ _SIGNATURES = {
     "limit": f"void({_VECTOR}, {_VECTOR})",
     "march": f"int64(float64, float64, int64, int64[::1], {', '.join([_VECTOR] * 6)},"
     " float64[:, ::1], float64[:, :, ::1])",
+}
+
+
+_HOLDS = {
+    "hold_rows": f"void(float64, float64, {', '.join([_VECTOR] * 4)})",
+    "hold": f"void(float64, float64, {_VECTOR}, {_VECTOR})",
+    "take_rows": f"void({_VECTOR})",
 }
 
 
@@ -86,6 +100,8 @@ class ForwardKernel:
         Of the vectors `g` and `w`.
     notes
         Sentences on jumps that derivatives do not see.
+    pipe_slots, width
+        Where in `p` the pipes lie whose contents have derivatives, and how many numbers each place in them needs.
     """
 
     source: str
@@ -93,6 +109,8 @@ class ForwardKernel:
     march: Callable[..., Any]
     lengths: tuple[int, int]
     notes: tuple[str, ...]
+    pipe_slots: tuple[int, ...] = ()
+    width: int = 0
 
 
 def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str]) -> ForwardKernel:
@@ -108,19 +126,17 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
     if asked not in kept:
         refuse_moving(model)
         printer = TangentPrinter(model, chosen, outputs)
-        for name in printer.structure.held:
-            raise ModelError(
-                f"{model.name}: '{name.split(' #')[0]}' is held from step to step (SAMPLE IF TRUE, DELAY FIXED or the"
-                " like), which has no derivative here; take differences of runs"
-            )
         found = jumps(printer.structure, printer.chosen, printer.live)
         found.refuse(model.name)
-        source = ordering.TOGETHER + "\n\n" + printer.source_of_all() + _MARCH
+        source = ordering.TOGETHER + "\n\n" + printer.source_of_all() + (_HOLDING if printer.kept else _MARCH)
         helpers = runtime.called(compiled=True) | {"np": np}
         inlined = {"square": square, "l_exp": l_exp, "l_ln": l_ln}
-        functions = cache.compiled(source, helpers, _SIGNATURES, inlined=inlined)
+        signatures = {**_HOLDS, **_SIGNATURES} if printer.kept else _SIGNATURES
+        functions = cache.compiled(source, helpers, signatures, inlined=inlined)
         lengths = printer.gains, printer.length
-        kept[asked] = ForwardKernel(source, functions["start"], functions["march"], lengths, found.notes)
+        kept[asked] = ForwardKernel(
+            source, functions["start"], functions["march"], lengths, found.notes, printer.pipe_slots, printer.width
+        )
     return kept[asked]
 
 
@@ -232,7 +248,8 @@ class ForwardRunner:
         p[self._slots] = vector
         n = len(self._plain.stocks)
         y, dy, before = np.zeros(n), np.empty(n), np.zeros(2 * n + 1)
-        g, w = np.zeros(kernel.lengths[0]), _aligned_zeros(kernel.lengths[1])
+        piped = sum(int(p[int(p[slot])]) for slot in kernel.pipe_slots) * kernel.width
+        g, w = np.zeros(kernel.lengths[0]), _aligned_zeros(kernel.lengths[1] + piped)
         out = np.empty((len(self._rows), len(self.outputs)))
         jac = np.empty((len(self._rows), len(self.outputs), len(self.names)))
         start, step = self.horizon.start, self.horizon.step

@@ -100,7 +100,7 @@ _TOKENS = {
     ),
     "xmile": re.compile(
         rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
-        rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?={_LETTER}))*)|{_OPERATORS})",
+        rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?=\w))*)|{_OPERATORS})",
         re.IGNORECASE,
     ),
 }

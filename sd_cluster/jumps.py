@@ -17,8 +17,8 @@ from sd_cluster.expressions import (
     references,
     walk,
 )
-from sd_cluster.model import Auxiliary, Stock, Table
-from sd_cluster.structure import Structure, running, starting, timing
+from sd_cluster.model import Auxiliary, Held, Stock, Table
+from sd_cluster.structure import Structure, followed, running, starting, timing
 
 _WITH_JUMPS = frozenset({"integer", "modulo", "pick", "quantum", "ranked", "sorted_order"})
 
@@ -69,9 +69,12 @@ def jumps(settled: Structure, chosen: Sequence[str], live: Iterable[str]) -> Jum
     moved: dict[tuple[str, str], None] = {}
     notes: dict[str, None] = {}
     for name, equation in settled.equations.items():
-        if name not in live or not isinstance(equation, Stock | Auxiliary):
+        if name not in live or not isinstance(equation, Stock | Auxiliary | Held):
             continue
-        expression = equation.rate if isinstance(equation, Stock) else equation.expression
+        if isinstance(equation, Held) and equation.delay is not None:
+            movers = {parameter for read in references(equation.delay) for parameter in reach.get(read, ())}
+            moved |= {(parameter, name.split(" #")[0]): None for parameter in chosen if parameter in movers}
+        expression = _moving(equation)
         for node in walk(expression):
             what, places = _jump(node, settled)
             read = {read for place in places for read in references(place)}
@@ -84,6 +87,13 @@ def jumps(settled: Structure, chosen: Sequence[str], live: Iterable[str]) -> Jum
             else:
                 notes[f"'{name}' {what}: derivatives leave out what a jump there adds"] = None
     return Jumps(tuple(moved), tuple(notes))
+
+
+def _moving(equation: Stock | Auxiliary | Held) -> Expression:
+    """What a variable reads as a run goes on."""
+    if isinstance(equation, Held):
+        return equation.following
+    return equation.rate if isinstance(equation, Stock) else equation.expression
 
 
 def _jump(node: Expression, settled: Structure) -> tuple[str, tuple[Expression, ...]]:
@@ -114,7 +124,7 @@ def _reach(settled: Structure, chosen: Sequence[str]) -> Mapping[str, frozenset[
     while True:
         before = dict(reach)
         for name, equation in settled.equations.items():
-            parts = [starting(equation), running(equation), equation.rate if isinstance(equation, Stock) else None]
+            parts = [starting(equation), running(equation), *followed(equation)]
             found = [gathered(part) for part in parts if part is not None]
             if found:
                 reach[name] = reach.get(name, frozenset()).union(*found)

@@ -111,6 +111,7 @@ class Section:
                 self.names.setdefault(key(output.name), prefix + clean(output.name))
         self.tables = {folded for folded, items in self.trees.items() if _is_table(items[0])}
         self.owner, self.folded = "", ""
+        self.graphs: set[str] = set()
         self.subscripts: tuple[str, ...] = ()
         self.exceptions: tuple[tuple[str, ...], ...] = ()
 
@@ -355,7 +356,8 @@ class Section:
         """What the subscripts of a reference mean; XMILE may leave them out or write numbers and `*`."""
         shape = self.shapes.get(folded, ())
         if not subscripts and shape:
-            return tuple(name for name, _ in shape)
+            here = dict(zip((name for name, _ in self.shapes.get(self.folded, ())), self.subscripts, strict=False))
+            return tuple(here.get(name, name) for name, _ in shape)  # within one element's equation, that element
         if len(subscripts) != len(shape) and folded in self.trees:
             self.fail(
                 f"'{self.names[folded]}' is read with {len(subscripts)} subscript(s), it has {len(shape)}"
@@ -400,14 +402,41 @@ class Section:
 
     def read_table(self, tree: Tree) -> tuple[str, tuple[str, ...]]:
         """Name and indices of a lookup that stands among arguments."""
-        if not isinstance(tree, Reference) or key(tree.name) not in self.tables:
+        folded = key(tree.name) if isinstance(tree, Reference) else ""
+        if not isinstance(tree, Reference) or not (folded in self.tables or self._has_graph(folded)):
             self.fail("a lookup should stand as the first argument")
-        folded = key(tree.name)
+        if folded not in self.tables:
+            return self._graph(folded), (*self.over, *self.indices(folded, tree.subscripts))
         return self.names[folded], (*self.over, *self.indices(folded, tree.subscripts))
+
+    def _has_graph(self, folded: str) -> bool:
+        """Whether a variable of XMILE is a graph of something, which other equations may read at other places."""
+        items = self.trees.get(folded, ())
+        return bool(items) and all(
+            isinstance(item.tree, Application) and key(item.tree.name) == "with_lookup" for item in items
+        )
+
+    def _graph(self, folded: str) -> str:
+        """Name of a lookup with the points of a variable's own graph."""
+        name = f"{self.names[folded]} #graph"
+        if name not in self.graphs:
+            self.graphs.add(name)
+            for item in self.trees[folded]:
+                assert isinstance(item.tree, Application)
+                points = item.tree.arguments[-1]
+                if isinstance(points, Points):
+                    table = self.table(points, {"name": name, "hidden": True, "units": item.units})
+                    over = (*self.over, *item.subscripts)
+                    self.lowering.add(Piece(table, over, item.exceptions, len(self.over)))
+        return name
 
     def _application(self, tree: Application) -> Expression:
         known = self.lowering.functions
         folded = key(tree.name)
+        if folded not in self.tables and self.lowering.source.dialect == "xmile" and self._has_graph(folded):
+            (argument,) = self.arguments(self.names[folded], tree.arguments, (1,))
+            indices = (*self.over, *self.indices(folded, tree.subscripts))
+            return Lookup(self._graph(folded), argument, indices=indices)
         if folded in self.tables:
             (argument,) = self.arguments(self.names[folded], tree.arguments, (1,))
             return Lookup(self.names[folded], argument, indices=(*self.over, *self.indices(folded, tree.subscripts)))

@@ -36,6 +36,7 @@ class Scribe:
         ]
         self.ranges = Ranges(filled)
         self.owner = ""
+        self.here: dict[str, str] = {}
         self.scope: dict[str, list[Definition]] = {}
         self.enter(source.definitions)
 

@@ -74,6 +74,8 @@ class VensimScribe(Scribe):
         self.owner = item.name
         if item.fault:
             raise self.fail(item.fault)
+        positions = (dimension for dimension, _ in self.dimensions(item.name))
+        self.here = dict(zip(positions, item.subscripts, strict=False))
         left = self.reference(item.name, item.subscripts)
         if item.exceptions:
             groups = ", ".join(f"[{', '.join(map(self.name, group))}]" for group in item.exceptions)
@@ -135,7 +137,7 @@ class VensimScribe(Scribe):
             return list(subscripts)
         shape = self.dimensions(name)
         if not subscripts:
-            return [dimension for dimension, _ in shape]
+            return [self.here.get(dimension, dimension) for dimension, _ in shape]
         found = []
         for part, (dimension, elements) in zip(subscripts, shape, strict=False):
             numbered = part.isdecimal() and part not in elements and int(part) <= len(elements)
@@ -173,6 +175,10 @@ class VensimScribe(Scribe):
 
     def _from_xmile(self, tree: Application, folded: str, binding: int) -> str:
         count = len(tree.arguments)
+        read = tree.arguments[0].name if folded == "lookup" and isinstance(tree.arguments[0], Reference) else tree.name
+        graphs = (part.tree for part in self.scope.get(key(read), ()))
+        if any(isinstance(graph, Application) and key(graph.name) == "with_lookup" for graph in graphs):
+            raise self.fail("the graph of a variable that another one reads has no form in Vensim")
         if folded == key(PLACED):
             raise self.fail("an element at a place that an expression gives has no form in Vensim")
         if folded in _OF_STELLA or (folded == "mean" and count > 1):

@@ -124,8 +124,9 @@ class XmileScribe(Scribe):
         elif whole:
             lines += self._body(first, {})
         else:
-            for item in items:
-                lines += self._elements(item)
+            written = [self._elements(item) for item in items]
+            elements, flows = _flows_apart([line for part in written for line in part])
+            lines += elements + flows
         if first.units:
             lines.append(f"                <units>{escape(first.units)}</units>")
         if first.low is not None or first.high is not None:
@@ -298,6 +299,20 @@ class XmileScribe(Scribe):
         begin, span = self.tree(start, 5), self.tree(width)
         middle = "TIME + DT/2"
         return f"(IF {middle} > {begin} AND {middle} < {begin} + MAX({span}, DT) THEN 1 ELSE 0)"
+
+
+def _flows_apart(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Elements of a stock without their flows, and these, where all elements have the same ones: they stand once."""
+    marks = ("<inflow>", "<outflow>", "<non_negative/>")
+    groups: list[list[str]] = []
+    for line in lines:
+        if "<element " in line:
+            groups.append([])
+        elif line.strip().startswith(marks):
+            groups[-1].append(line[4:])
+    if not groups or any(group != groups[0] for group in groups):
+        return list(lines), []
+    return [line for line in lines if not line.strip().startswith(marks)], groups[0]
 
 
 def _bound(tree: Tree, bound: Mapping[str, str]) -> Tree:

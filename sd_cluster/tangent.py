@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TypeAlias
 
+from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     COMPARISONS,
     LOGIC,
@@ -27,9 +28,10 @@ from sd_cluster.expressions import (
     Operation,
     references,
 )
-from sd_cluster.model import Auxiliary, Model, Stock
+from sd_cluster.model import Auxiliary, Held, Model, Stock
 from sd_cluster.ordering import LANES, ordered
-from sd_cluster.printing import Printer
+from sd_cluster.printing import Printer, pipe_name
+from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, starting
 from sd_cluster.symbols import partials
 from sd_cluster.tape import Node, Slope, Tape, needed
@@ -69,7 +71,10 @@ class TangentPrinter(Printer):
         self.chosen, self.wanted = tuple(chosen), tuple(outputs)
         self.columns = {name: column for column, name in enumerate(self.chosen)}
         self.live = live_variables(self.structure, outputs)
-        self.rows = {name: row for row, name in enumerate(n for n in self.structure.stocks if n in self.live)}
+        self.kept = tuple(name for name in self.structure.held if name in self.live)
+        _check_modes(self.structure, self.kept, model.name)
+        stocks = [name for name in self.structure.stocks if name in self.live]
+        self.rows = {name: row for row, name in enumerate([*stocks, *self.kept])}
         self.width = -(-len(self.chosen) // LANES) * LANES
         self.block = self.width * len(self.rows)
         self.gains, self.length = 0, 5 * self.block
@@ -79,12 +84,21 @@ class TangentPrinter(Printer):
         self._known: dict[Expression, tuple[str, Node | None]] = {}
         self._shared: dict[str, str] = {}
         self._tape = Tape()
+        self._stepwise = {f"p[{self.slots[name]}]" for name in self.structure.held}
+        self.following = self.behind = 0
+
+    @property
+    def pipe_slots(self) -> tuple[int, ...]:
+        """Where in `p` the pipes lie whose contents have derivatives; they need room in `w` behind the rest."""
+        return tuple(self.slots[pipe_name(name)] for name in self.kept if name in self.pipes)
 
     def source_of_all(self) -> str:
         """Source of `start`, `rates`, the four stages, `outputs` and `limit`."""
         start = self._start()
         rates, stages = self._rates_and_rows()
+        held = self._held_rows() if self.kept else []
         outputs = self._outputs_and_rows()
+        start += self._pipes_filled()
         start += [f"{place} = {text}" for text, place in self._lasting.items()]
         parts = [
             self._function("start(t, tick, p, y, g, w)", needed(start)),
@@ -93,11 +107,19 @@ class TangentPrinter(Printer):
             self._function("outputs(t, tick, y, p, g, w, k, out, jac)", needed(outputs)),
             self._function("limit(y, w)", self._limit_and_rows(), clock=False),
         ]
+        if self.kept:
+            parts += [
+                self._function("hold_rows(t, tick, y, p, g, w)", needed(held)),
+                self._function("hold(t, tick, y, p)", self._holds()),
+                self._function("take_rows(w)", self._rows_taken(), clock=False),
+            ]
         return "\n\n".join(parts) + "\n"
 
     def _lasts(self, text: str) -> str | None:
         """The place in `g` of source that depends on parameters alone."""
         if not (_LASTING.fullmatch(text) and "[" in text):
+            return None
+        if self._stepwise and not self._stepwise.isdisjoint(re.findall(r"p\[\d+\]", text)):
             return None
         if text not in self._lasting:
             self._lasting[text] = f"g[{self.gains}]"
@@ -126,6 +148,11 @@ class TangentPrinter(Printer):
             expression = self._running(name) if name in settled.constant else starting(equation)
             assert expression is not None
             self._define(name, expression, self._place(equation))
+            if isinstance(equation, Held) and equation.delay is not None:
+                value = self._place(equation)
+                empty = {"fixed": value, "line": "0.0"}.get(equation.mode, repr(EMPTY))
+                pipe, delay = self._pipe(equation), self.number(equation.delay)
+                tape.lines.append(f"{value} = f_pipe_begin(p, {pipe}, {value}, {delay}, {self._dt()}, {empty})")
         lasting = [*settled.constant, *settled.frozen]
         targets = {name: tape.target(self._nodes.get(name)) for name in [*lasting, *self.rows]}
         found = tape.eliminate(targets.values())
@@ -162,7 +189,7 @@ class TangentPrinter(Printer):
         rows: list[_Row] = []
         for name, row in self.rows.items():
             terms, stop, direct = [], empty.get(name), 4 * self.block + row * self.width
-            for (kind, place), source in found[targets[name]].items():
+            for (kind, place), source in (found[targets[name]] if name in targets else {}).items():
                 text = f"0.0 if {stop} else {source}" if stop else source
                 if kind == "parameter":
                     tape.lines.append(f"w[{direct + place}] = {text}")
@@ -170,7 +197,7 @@ class TangentPrinter(Printer):
                     tape.lines.append(f"w[{self.length}] = {text}")
                     terms.append((f"w[{self.length}]", place))
                     self.length += 1
-            alone = not any(kind == "parameter" for kind, _ in found[targets[name]])
+            alone = name not in targets or not any(kind == "parameter" for kind, _ in found[targets[name]])
             rows.append((row * self.width, terms, None if alone else direct))
         lines, self.length = ordered(needed(tape.lines), -(-self.length // LANES) * LANES)
         return lines, {number: self._stage(number, rows) for number in (1, 2, 3, 4)}
@@ -230,6 +257,64 @@ class TangentPrinter(Printer):
                     tape.lines.append(f"jac[k, {column}, {place}] += {source}")
         return tape.lines
 
+    def _held_rows(self) -> list[str]:
+        """Rows that held values will have at the next step, from what their equations read at this one."""
+        self.following = self.length
+        self.behind = self.length = self.length + len(self.kept) * self.width
+        self._begin(stocks=True)
+        tape = self._tape
+        self._define_moving(Name(name) for name in self.kept)
+        held = [item for name in self.kept if isinstance(item := self.structure.equations[name], Held)]
+        targets = [tape.target(self._lower(item.following)[1]) for item in held]
+        found = tape.eliminate(targets)
+        for place, target in enumerate(targets):
+            begin = self.following + place * self.width
+            rows = [(source, row) for (kind, row), source in found[target].items() if kind == "stock"]
+            total = " + ".join(f"{source} * w[{row * self.width} + l]" for source, row in rows) or "0.0"
+            tape.lines += [f"for l in range({self.width}):", f"    w[{begin} + l] = {total}"]
+            for (kind, column), source in found[target].items():
+                if kind == "parameter":
+                    tape.lines.append(f"w[{begin + column}] += {source}")
+        for number, item in enumerate(item for item in held if item.delay is not None):
+            begin = self.following + self.kept.index(item.name) * self.width
+            tape.lines += [
+                *self._room(number, item),
+                f"for l in range({self.width}):",
+                f"    w[base + (place + length) % room * {self.width} + l] = w[{begin} + l]",
+                f"    w[{begin} + l] = w[base + (place + 1) % room * {self.width} + l]",
+            ]
+        return tape.lines
+
+    def _room(self, number: int, held: Held) -> list[str]:
+        """Lines that say where the rows of a pipe lie, and where in it values go in and come out."""
+        return [
+            f"at = {self._pipe(held)}",
+            "room, place, length = int(p[at]), int(p[at + 1]), int(p[at + 2])",
+            f"base = {self.behind} + {number} * room * {self.width}",
+        ]
+
+    def _pipes_filled(self) -> list[str]:
+        """Lines that fill the rows of pipes with those of their values at the start."""
+        lines = []
+        piped = [item for name in self.kept if isinstance(item := self.structure.equations[name], Held) and item.delay]
+        for number, item in enumerate(piped):
+            row = self.rows[item.name] * self.width
+            lines += [
+                *self._room(number, item),
+                "for place in range(room):",
+                f"    for l in range({self.width}):",
+                f"        w[base + place * {self.width} + l] = w[{row} + l]",
+            ]
+        return lines
+
+    def _rows_taken(self) -> list[str]:
+        """Lines by which held values take the rows that were worked out for them."""
+        lines = []
+        for place, name in enumerate(self.kept):
+            there, here = self.rows[name] * self.width, self.following + place * self.width
+            lines += [f"for l in range({self.width}):", f"    w[{there} + l] = w[{here} + l]"]
+        return lines
+
     def _limit_and_rows(self) -> list[str]:
         lines = []
         for slot, name in enumerate(self.structure.stocks):
@@ -245,7 +330,10 @@ class TangentPrinter(Printer):
         """Lines for the moving auxiliaries that some stocks' rates or other variables need."""
         equations = self.structure.equations
         asked = [equations[e.name] for e in expressions if isinstance(e, Name)]
-        needed = self._upstream(item.rate if isinstance(item, Stock) else Name(item.name) for item in asked)
+        needed = self._upstream(
+            item.rate if isinstance(item, Stock) else item.following if isinstance(item, Held) else Name(item.name)
+            for item in asked
+        )
         for name in self.structure.moving:
             if name in needed and name in self.live:
                 self._define(name, self._running(name), self.locals[name])
@@ -387,18 +475,36 @@ def _branches(stages: Mapping[int, Sequence[str]]) -> list[str]:
 
 
 def live_variables(settled: Structure, outputs: Iterable[str]) -> frozenset[str]:
-    """Stocks and auxiliaries on which some variables depend, at once or in time."""
+    """Stocks, held values and auxiliaries on which some variables depend, at once or in time."""
     equations = settled.equations
     found: set[str] = set()
     pending = list(outputs)
     while pending:
         name = pending.pop()
         equation = equations.get(name)
-        if name in found or not isinstance(equation, Stock | Auxiliary):
+        if name in found or not isinstance(equation, Stock | Auxiliary | Held):
             continue
         found.add(name)
-        pending += references(equation.rate if isinstance(equation, Stock) else equation.expression)
+        match equation:
+            case Stock():
+                pending += references(equation.rate)
+            case Held():
+                pending += references(equation.following)
+            case _:
+                pending += references(equation.expression)
     return frozenset(found)
+
+
+def _check_modes(settled: Structure, kept: Sequence[str], model: str) -> None:
+    """Raise a `ModelError` for held values whose derivatives are not worked out."""
+    for name in kept:
+        held = settled.equations[name]
+        if isinstance(held, Held) and held.mode not in {"step", "fixed"}:
+            what = {"line": "DEPRECIATE STRAIGHTLINE"}.get(held.mode, f"DELAY {held.mode.upper()}")
+            raise ModelError(
+                f"{model}: '{name.split(' #')[0]}' comes out of {what}, which has no derivative here; take differences"
+                " of runs"
+            )
 
 
 def _jumps(expression: Expression) -> bool:

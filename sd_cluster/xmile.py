@@ -270,7 +270,8 @@ class _File:
         if fault:
             return replace(about, fault=fault)
         if kind == "stock":
-            return self._stock(node, about, tree, behaviour)
+            flows = part if any(_tag(inner) in {"inflow", "outflow"} for inner in part) else node
+            return self._stock(node, flows, about, tree, behaviour)
         if graph is not None and tree is not None:
             lookup = self._lookup(graph, about)
             if lookup.fault or lookup.tree is None:
@@ -286,11 +287,13 @@ class _File:
             tree = Application("max", (), (tree, Figure(0.0)))
         return replace(about, tree=tree)
 
-    def _stock(self, node: Any, about: Definition, initial: Tree | None, behaviour: _Behaviour) -> Definition:
-        """A stock: inflows less outflows, in the order in which they stand."""
+    def _stock(
+        self, node: Any, flows: Any, about: Definition, initial: Tree | None, behaviour: _Behaviour
+    ) -> Definition:
+        """A stock: inflows less outflows, in the order in which they stand in `flows`, the stock or one element."""
         flow: Tree | None = None
         for tag, operator in (("inflow", "+"), ("outflow", "-")):
-            for part in node:
+            for part in flows:
                 if _tag(part) != tag:
                     continue
                 read, fault = self._tree(part.text)

@@ -131,3 +131,14 @@ def test_a_variable_without_a_name(tmp_path):
     )
     with pytest.raises(sd.ReadingError, match=r"^nameless\.xmile line \d+: a variable has no name$"):
         sd.load(path)
+
+
+def test_a_file_name_over_two_lines_ends_in_one_line(tmp_path):
+    """Found by mutation: a quote that was never closed made a file's name of many lines, and the error too."""
+    path = tmp_path / "lines.mdl"
+    path.write_text(model_text("R: GET DIRECT SUBSCRIPT('a.csv \n then', ',', 'A1', 'A', '') \n x = INTEG(1, 5)"))
+    text = path.read_text().replace("a.csv ", "a.csv\n")
+    path.write_text(text)
+    with pytest.raises(sd.ReadingError) as caught:
+        sd.load(path)
+    assert "\n" not in str(caught.value)

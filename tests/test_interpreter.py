@@ -37,7 +37,7 @@ def test_a_kernel_says_what_the_interpreter_says(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVEN)
 def test_every_feature_through_numba_and_side_by_side(name):
     """All back ends say the same: plain Python, numba, and runs side by side that differ in one parameter."""
     model = feature(name)

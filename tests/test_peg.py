@@ -26,6 +26,8 @@ STOPS = {
     ("price[Year_of_life.third]", "xmile"),
     ("IF Year_of_life = Year_of_life.second THEN 1 ELSE 0", "xmile"),
     ("sold[2]/2", "xmile"),
+    ("people[Place.north]", "xmile"),
+    ("share[north, Number.2]", "xmile"),
     ("open orders/order time", "xmile"),  # names without quotes, as Vensim exports them
     ("order time * order rate", "xmile"),
     ("order rate", "xmile"),

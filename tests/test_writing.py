@@ -21,6 +21,7 @@ NO_FORM = {
     "macro_with_outputs": "a macro with further outputs has no form in XMILE",
     "pulses": "PULSE TRAIN has no form in XMILE",
     "switches": "PULSE TRAIN has no form in XMILE",
+    "xmile_graph_of_a_variable_read_elsewhere": "the graph of a variable that another one reads has no form in Vensim",
     "xmile_graphs_of_three_kinds": "a lookup of type 'extrapolate' has no form in Vensim",
     "xmile_pulses": "XMILE's PULSE has no form in Vensim",
     "xmile_stock_that_stays_above_zero": "a stock that may not fall below zero has no form in Vensim",
