@@ -105,6 +105,8 @@ def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] 
                 f"'{equation.name}' would bring the model beyond {MOST_WHOLE} numbers; take fewer elements"
             )
         dimensions = tuple(name for name, _ in shapes.get(equation.name, ()))
+        if equation.name in found and not piece.subscripts:
+            raise ModelError(f"'{equation.name}' is defined twice; keep one of its equations")
         found.setdefault(equation.name, replace(equation, ranges=dimensions))
     return WrittenOut(tuple(found.values()), shapes, frozenset(found))
 
@@ -118,6 +120,23 @@ def element_name(name: str, elements: Sequence[str]) -> str:
     'firms[north,old]'
     """
     return f"{name}[{','.join(elements)}]" if elements else name
+
+
+def parted(full: str, known: Collection[str]) -> tuple[str, str]:
+    """The variable of a full name, and what stands in its brackets; names may hold brackets of their own.
+
+    Examples
+    --------
+    >>> parted("cost [EUR][north]", {"cost [EUR]"})
+    ('cost [EUR]', 'north')
+    """
+    if full in known or not full.endswith("]"):
+        return full, ""
+    ends = [place for place, letter in enumerate(full) if letter == "["]
+    for place in ends:
+        if full[:place] in known:
+            return full[:place], full[place + 1 : -1]
+    return full, ""
 
 
 def shapes_of(pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Shape]:

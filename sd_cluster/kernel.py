@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sd_cluster import cache, runtime
-from sd_cluster.arrays import Whole
+from sd_cluster.arrays import Whole, parted
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
@@ -94,7 +94,7 @@ class Kernel:
     def units(self) -> tuple[str, ...]:
         """Units of the output columns."""
         if self.model.whole is not None:
-            return tuple(self.model.variable(name.partition("[")[0]).units for name in self.names)
+            return tuple(self.model.variable(parted(name, self.model.arrays)[0]).units for name in self.names)
         return tuple(self.model.variable(name).units for name in self.names)
 
     def _vector(self, replaced: Mapping[str, Table]) -> list[float]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sd_cluster.arrays import Shape, Whole
+from sd_cluster.arrays import Shape, Whole, parted
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -74,12 +74,10 @@ class LoopPrinter(Printer):
 
     def _element(self, full: str) -> str:
         """Source of one element by its full name."""
-        name, _, inside = full.partition("[")
-        if full in self.blocks:
-            name, inside = full, ""
+        name, inside = parted(full, self.blocks)
         block, place = self.blocks[name], 0
-        elements = inside.removesuffix("]").split(",") if inside else []
-        for element, (_, known), stride in zip(elements, self.shapes.get(name, ()), block.strides, strict=True):
+        shape = self.shapes.get(name, ()) if inside else ()
+        for element, (_, known), stride in zip(_listed(inside, shape), shape, block.strides, strict=False):
             place += stride * [key(item) for item in known].index(key(element))
         return f"{block.vector}[{block.start + place}]"
 
@@ -115,7 +113,7 @@ class LoopPrinter(Printer):
                 return self.locals.get(expression.name) or self._read(expression.name, expression.indices)
             case Lookup(table=table, indices=indices) if indices:
                 written = super().number(replace(expression, indices=()))
-                plain = f"p[{self.blocks[table.split('[')[0]].start}]"
+                plain = f"p[{self.blocks[parted(table, self.blocks)[0]].start}]"
                 return written.replace(plain, self._read(table, indices), 1)
             case Call(function=function) if function in REDUCTIONS and function != "vector_select":
                 return self._summed(expression)
@@ -239,6 +237,19 @@ class LoopPrinter(Printer):
 
     def _name(self, name: str) -> str:
         return self.locals.get(name) or self._element(name)
+
+
+def _listed(inside: str, shape: Shape) -> list[str]:
+    """The elements within a full name's brackets; an element may hold commas of its own."""
+    found = inside.split(",")
+    if len(found) == len(shape):
+        return found
+    rest, found = f"{inside},", []
+    for _, known in shape:
+        fitting = [element for element in known if rest.startswith(f"{element},")]
+        found.append(max(fitting, key=len, default=""))
+        rest = rest[len(found[-1]) + 1 :]
+    return found
 
 
 def _same(first: Sequence[str], second: Sequence[str]) -> bool:

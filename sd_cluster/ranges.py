@@ -8,6 +8,9 @@ from sd_cluster.errors import ModelError, near
 from sd_cluster.model import key
 from sd_cluster.source import RangeDefinition
 
+DEEPEST = 100
+"""Ranges that may stand one inside another."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -42,7 +45,7 @@ class Ranges:
         self._elements: dict[str, tuple[str, ...]] = {}
         self._stretches: set[str] = set()
         for folded in sorted(self._definitions, key=lambda name: bool(self._definitions[name].copied)):
-            self._elements[folded] = self._members(folded, ())
+            self._members(folded, ())
         self._places: dict[str, dict[str, int]] = {}
         known: dict[int, dict[str, int]] = {}
         for folded, elements in self._elements.items():  # other names of one range share its elements
@@ -57,13 +60,18 @@ class Ranges:
         self.all = {folded: self._range(item) for folded, item in self._definitions.items()}
 
     def _members(self, folded: str, above: tuple[str, ...]) -> tuple[str, ...]:
+        if folded in self._elements:
+            return self._elements[folded]
         item = self._definitions[folded]
         if folded in above:
             raise ModelError(f"range '{item.name}' holds itself; name its elements")
+        if len(above) > DEEPEST:
+            raise ModelError(f"range '{item.name}' stands within more than {DEEPEST} ranges one inside another")
         if item.copied:
             if key(item.copied) not in self._definitions:
                 raise ModelError(f"range '{item.name}' is another name of '{item.copied}', which is not defined")
-            return self._elements.get(key(item.copied)) or self._members(key(item.copied), (*above, folded))
+            self._elements[folded] = self._members(key(item.copied), (*above, folded))
+            return self._elements[folded]
         found: dict[str, str] = {}
         for member in item.members:
             inner = key(member)
@@ -72,7 +80,8 @@ class Ranges:
                 found.setdefault(key(part), part)
         if not found:
             raise ModelError(f"range '{item.name}' has no elements")
-        return tuple(found.values())
+        self._elements[folded] = tuple(found.values())
+        return self._elements[folded]
 
     def _range(self, item: RangeDefinition) -> Range:
         own = self._elements[key(item.name)]
@@ -149,17 +158,26 @@ class Ranges:
         return max(holders, key=lambda name: len(self._elements[name]))
 
     def translated(self, element: str, loop: str, wanted: str) -> str | None:
-        """The element of range `wanted` that `element` of range `loop` stands for, if one does."""
+        """The element of range `wanted` that `element` of range `loop` stands for, if one does.
+
+        A mapping between the two counts before an element that both hold: in a chain of ages each cohort reads the
+        one before it, though most are members of both ranges.
+        """
+        target, source = self.all[key(wanted)], self.all.get(key(loop))
+        if key(element) in (direct := target.mapped.get(key(loop), {})):
+            return direct[key(element)]
+        back = [there for there, here in (source.mapped if source else {}).get(key(wanted), {}).items()
+                if key(here) == key(element)]  # fmt: skip
+        if len(back) == 1:
+            return self._names[back[0]]
         place = self.place(wanted, element)
         if place is not None:
             return self._elements[key(wanted)][place]
-        target = self.all[key(wanted)]
         for mapping in target.mapped.values():
             if key(element) in mapping:
                 return mapping[key(element)]
-        source = self.all.get(key(loop))
         others = source.mapped if source is not None else {}
-        for name in (key(wanted), *(other for other in others if self._shares(other, wanted))):
+        for name in (other for other in others if self._shares(other, wanted)):
             back = [there for there, here in others.get(name, {}).items() if key(here) == key(element)]
             fitting = [there for there in back if self.place(wanted, there) is not None]
             if len(fitting) == 1:
