@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from sd_cluster.errors import ModelError
-from sd_cluster.expressions import REDUCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, walk
+from sd_cluster.expressions import (
+    REDUCTIONS,
+    TIME,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Number,
+    Operation,
+    outside_sums,
+    walk,
+)
 from sd_cluster.model import Equation, Parameter, Table, key
 from sd_cluster.ranges import Ranges
 
@@ -326,7 +337,7 @@ class _Writer:
         """What is bound for each element of the ranges marked by `!`."""
         marked: dict[str, str] = {}
         for argument in arguments:
-            for node in walk(argument):
+            for node in outside_sums(argument):
                 for index in node.indices if isinstance(node, Name | Lookup) else ():
                     if index.endswith("!") and key(index) not in bound:
                         marked[key(index)] = index.removesuffix("!")

@@ -110,11 +110,11 @@ class WholePrinter(LoopPrinter):
             place += math.prod(sizes)
         self.half_step, self.length = place, place + 1
         self.tables: dict[Sequence[int], int] = {}
-        self.sparse: dict[str, tuple[int, int, int]] = {}
-        for name, matrix in self.whole.sparse.items():
-            rows, stored = matrix.shape[0], matrix.nnz
-            self.sparse[name] = self.length, self.length + rows + 1, self.length + rows + 1 + stored
-            self.length += rows + 1 + 2 * stored
+        self.sparse: dict[str, tuple[int, int]] = {}
+        for name, matrix in self.whole.sparse.items():  # column and value side by side: one table's source fits others
+            rows = matrix.shape[0]
+            self.sparse[name] = self.length, self.length + rows + 1
+            self.length += rows + 1 + 2 * matrix.nnz
         self.slots = {name: block.start for name, block in self.blocks.items() if block.vector == "p"}
         visible = [n for n, kind in self.kinds.items() if not isinstance(kind, Table) and not kind.hidden]
         self.visible = [name for name in visible if name not in self.whole.sparse]
@@ -167,11 +167,11 @@ class WholePrinter(LoopPrinter):
         for numbers, start in self.tables.items():
             p[start : start + len(numbers)] = numbers
         bits = p.view(np.int64)
-        for name, (starts, columns, values) in self.sparse.items():
+        for name, (starts, entries) in self.sparse.items():
             matrix = self.whole.sparse[name]
-            bits[starts:columns] = matrix.indptr
-            bits[columns:values] = matrix.indices
-            p[values : values + matrix.nnz] = matrix.data
+            bits[starts:entries] = matrix.indptr
+            bits[entries : entries + 2 * matrix.nnz : 2] = matrix.indices
+            p[entries + 1 : entries + 1 + 2 * matrix.nnz : 2] = matrix.data
         pieces = [p]
         end = self.length
         for name, kind in self.kinds.items():
@@ -333,6 +333,8 @@ class WholePrinter(LoopPrinter):
         if target:
             place = f"{block.start} - {self.blocks[piece.equation.name].start} + {place}"
         self.before = []
+        if self.whole.sparse and value is running and (lines := self._side_by_side(piece, expression, heads, place)):
+            return lines
         text = self.number(expression)
         held = piece.equation
         if value is starting and isinstance(held, Held) and held.delay is not None:
