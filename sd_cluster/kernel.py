@@ -54,8 +54,8 @@ class Kernel:
     structure: Structure
     backend: Backend
     source: str
-    names: tuple[str, ...]
-    stocks: tuple[str, ...]
+    names: Sequence[str]
+    stocks: Sequence[str]
     slots: Mapping[str, int]
     half_step: int
     time_step: int

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster.arrays import MOST_WRITTEN, Piece, Shape, Whole, element_name, equations_of, shapes_of
+from sd_cluster.arrays import MOST_WRITTEN, Names, Piece, Shape, Whole, equations_of, shapes_of
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -32,6 +32,9 @@ from sd_cluster.loops import Block, LoopPrinter, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting
+
+MOST_NAMED = 1_000_000
+"""Elements beyond which names are made when they are asked for."""
 
 
 class WholePrinter(LoopPrinter):
@@ -118,18 +121,16 @@ class WholePrinter(LoopPrinter):
         self.slots = {name: block.start for name, block in self.blocks.items() if block.vector == "p"}
         visible = [n for n, kind in self.kinds.items() if not isinstance(kind, Table) and not kind.hidden]
         self.visible = [name for name in visible if name not in self.whole.sparse]
-        self.names = tuple(full for name in self.visible for full in self._full_names(name))
+        self.names: Sequence[str] = self._named(self.visible)
 
     @property
-    def stocks(self) -> tuple[str, ...]:
+    def stocks(self) -> Sequence[str]:
         """Names of the elements of all stocks in the order of `y`."""
-        return tuple(full for n, kind in self.kinds.items() if isinstance(kind, Stock) for full in self._full_names(n))
+        return self._named([name for name, kind in self.kinds.items() if isinstance(kind, Stock)])
 
-    def _full_names(self, name: str) -> Iterator[str]:
-        import itertools
-
-        for row in itertools.product(*(elements for _, elements in self.shapes.get(name, ()))):
-            yield element_name(name, row)
+    def _named(self, variables: Sequence[str]) -> Sequence[str]:
+        names = Names(variables, self.shapes)
+        return names if len(names) > MOST_NAMED else tuple(names)
 
     def _structure(self) -> Structure:
         """What the rest of the house asks of a structure."""

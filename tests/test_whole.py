@@ -223,5 +223,23 @@ def test_a_blow_up_names_the_element(tmp_path, always_whole):
 
 
 def test_numbers_beyond_all_bounds(tmp_path):
-    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 10000000 numbers; take fewer elements"):
-        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A5000)", "E": "(B1-B5000)"})
+    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 50000000 numbers; take fewer elements"):
+        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A8000)", "E": "(B1-B8000)"})
+
+
+def test_names_made_when_asked_for_are_those_written_down(tmp_path, always_whole, monkeypatch):
+    plain = sd.simulate(chain(tmp_path, 40), solver=sd.Euler(), backend="python")
+    monkeypatch.setattr("sd_cluster.whole.MOST_NAMED", 0)
+    model = chain(tmp_path, 40)
+    simulation = sd.Simulation(model, solver=sd.Euler(), backend="python")
+    simulation.run_to(5)
+    assert simulation.now("all") == simulation.run()["all"][-1]
+    run = sd.simulate(model, solver=sd.Euler(), backend="python")
+    assert not isinstance(run.names, tuple)
+    assert tuple(run.names) == plain.names
+    assert tuple(run.names[place] for place in range(len(run.names))) == run.names[:] == plain.names
+    assert [run.names.index(name) for name in plain.names] == list(range(len(plain.names)))
+    assert (run["n"].to_numpy() == plain["n"].to_numpy()).all()
+    assert (run["n[C7]"] == plain["n[C7]"]).all()
+    assert "n[C41]" not in run.names
+    assert sd.load_run(run.save(tmp_path / "run")).names == plain.names
