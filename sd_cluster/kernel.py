@@ -276,9 +276,10 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     source = printer.source()
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
+        helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         functions = cache.compiled(source + MARCHES, helpers, SIGNATURES)
     else:
-        functions = {**runtime.called(), "uint64": int, "int64": np.int64}
+        functions = {**runtime.called(), "uint64": int, "int64": np.int64, "f_fetch": lambda array, place: None}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
 
     def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:

@@ -28,6 +28,13 @@ MOST_SIDE_BY_SIDE = 8
 """Elements of a range up to which sums over a sparse table are taken side by side."""
 
 
+FETCH_FROM = 50_000
+"""Rows of a sparse table from which on members are asked for ahead; smaller ones lie near by themselves."""
+
+FETCH_AHEAD = 16
+"""How many entries ahead."""
+
+
 @dataclass(frozen=True)
 class Block:
     """Where a variable lies: in which vector, from where on, and its sizes and strides."""
@@ -204,7 +211,7 @@ class LoopPrinter(Printer):
         self.before = []
         sparse = next((n for n in walk(inner) if isinstance(n, Name) and n.name in self.whole.sparse), None)
         if sparse is not None:
-            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()))
+            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()), inner)
         else:
             heads = []
             for place, index in enumerate(marked.values()):
@@ -226,9 +233,12 @@ class LoopPrinter(Printer):
         return total
 
     def _sparse_loop(
-        self, table: Name, inner: Expression, number: int, marked: Sequence[str]
+        self, table: Name, inner: Expression, number: int, marked: Sequence[str], read: Expression
     ) -> tuple[list[str], Expression]:
-        """The loop over what one row of a sparse table holds, and the summand with the table's entry in it."""
+        """The loop over what one row of a sparse table holds, and the summand with the table's entry in it.
+
+        In large tables what will be read of members some entries ahead is asked for early: it lies anywhere.
+        """
         starts, entries = self.sparse[table.name]
         row, column = table.indices
         if list(map(key, marked)) != [key(column)] or not is_factor(table, inner):
@@ -236,11 +246,30 @@ class LoopPrinter(Printer):
         place = self._where(row, *self.shapes[table.name][0])
         k, j = f"k{number}", f"j{number}"
         heads = [f"for {k} in range(bits[uint64({starts} + {place})], bits[uint64({starts + 1} + {place})]):"]
+        rows = self.whole.sparse[table.name].shape[0]
+        if rows >= FETCH_FROM:
+            ahead, last = f"n{number}", f"bits[uint64({starts + rows})] - 1"
+            self.before.append(f"{ahead} = bits[uint64({entries} + 2 * min({k} + {FETCH_AHEAD}, {last}))]")
+            self.before += self._fetched(read, column, ahead)
         self.before.append(f"{j} = bits[uint64({entries} + 2 * {k})]")
         self.loops.append((column, j))
         entry = f"\0p[uint64({entries + 1} + 2 * {k})]"
         self.locals[entry] = entry[1:]
         return heads, _replaced(inner, table, Name(entry))
+
+    def _fetched(self, read: Expression, column: str, ahead: str) -> list[str]:
+        """Lines that ask for what an expression reads of one element of a range."""
+        lines: dict[str, None] = {}
+        for node in walk(read):
+            folded = [key(index) for index in node.indices] if isinstance(node, Name) else []
+            if key(column) not in folded or not isinstance(node, Name) or node.name not in self.blocks:
+                continue
+            block = self.blocks[node.name]
+            stride = block.strides[folded.index(key(column))]
+            lines[f"f_fetch({block.vector}, {block.start} + {ahead} * {stride})"] = None
+            if stride > 2:
+                lines[f"f_fetch({block.vector}, {block.start + stride - 1} + {ahead} * {stride})"] = None
+        return list(lines)
 
     def _side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:
         """Loops of a variable over a sparse table's rows and one short range more, whose sums are taken side by side.
@@ -267,7 +296,7 @@ class LoopPrinter(Printer):
         self.sums += 1
         number, outer = self.sums, list(self.loops)
         self.before, self.loops = [], outer[:1]
-        inside, weight = self._sparse_loop(table, product(alike), number, [table.indices[1]])
+        inside, weight = self._sparse_loop(table, product(alike), number, [table.indices[1]], product(inner))
         column = self.loops[-1]
         weight_text = self.number(weight)
         lines = [*self.before, f"w{number} = {weight_text}"]

@@ -134,6 +134,20 @@ def test_a_variable_over_both_ranges_of_a_sparse_table_is_worked_out_where_it_is
         second["terms"]
 
 
+@pytest.mark.parametrize("fields", [1, 3])
+def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields):
+    """Large tables alone do so; the last entries ask for the last one again."""
+    ranges = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Field": f"(f1-f{fields})", "Subject": f"(f1-f{fields})"}
+    table = {"contact": scipy.sparse.random_array((9, 9), density=0.4, rng=1, format="csr")}
+    plain = sd.simulate(load(tmp_path, COUPLED, ranges, tables=table), solver=sd.Euler(), backend="python")
+    monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
+    for backend in ("python", "numba"):
+        model = load(tmp_path, COUPLED, ranges, tables=table)
+        run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+        assert "f_fetch" in compile_model(model, backend).source
+        assert_close(run["k"].to_numpy(), plain["k"].to_numpy(), 1e-12, because="machine maths against Python's")
+
+
 def test_a_variable_read_within_a_sum_over_its_own_range_is_told(tmp_path):
     ranges = {"Member": "(m1-m6)", "Other": "(m1-m6)"}
     equations = """
