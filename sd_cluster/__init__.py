@@ -5,6 +5,7 @@ and ask what matters (`sobol` and its kin, `local`, `discover`).
 """
 
 from sd_cluster import charts as charts
+from sd_cluster import contacts as contacts
 from sd_cluster import library as library
 from sd_cluster import plot as plot
 from sd_cluster.checking import Checked as Checked

@@ -1,12 +1,25 @@
 """Equations of arrays: kept whole as the file has them, and written out element by element."""
 
 import itertools
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from sd_cluster.errors import ModelError
-from sd_cluster.expressions import REDUCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, walk
+from sd_cluster.expressions import (
+    REDUCTIONS,
+    TIME,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Number,
+    Operation,
+    outside_sums,
+    walk,
+)
 from sd_cluster.model import Equation, Parameter, Table, key
 from sd_cluster.ranges import Ranges
 
@@ -16,7 +29,7 @@ MOST_WRITTEN = 200_000
 WHOLE_FROM = 5_000
 """Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
 
-MOST_WHOLE = 10_000_000
+MOST_WHOLE = 50_000_000
 """Numbers beyond which a model is not taken even whole, without those of sparse tables."""
 
 Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
@@ -137,6 +150,75 @@ def parted(full: str, known: Collection[str]) -> tuple[str, str]:
         if full[:place] in known:
             return full[:place], full[place + 1 : -1]
     return full, ""
+
+
+class Names(Sequence[str]):
+    """Full names of all elements of some variables, made when asked for: tens of millions of them would fill gigabytes.
+
+    Examples
+    --------
+    >>> names = Names(("firms", "trust"), {"firms": (("Region", ("north", "south")), ("Age", ("young", "old")))})
+    >>> len(names), names[1], names[-1], names.index("firms[south,young]"), "firms" in names
+    (5, 'firms[north,old]', 'trust', 2, False)
+    """
+
+    def __init__(self, variables: Sequence[str], shapes: Mapping[str, Shape]) -> None:
+        self._variables, self._shapes = tuple(variables), shapes
+        counts = [math.prod(len(elements) for _, elements in shapes.get(name, ())) for name in self._variables]
+        self._starts = [0, *itertools.accumulate(counts)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._variables:
+            for row in itertools.product(*(elements for _, elements in self._shapes.get(name, ()))):
+                yield element_name(name, row)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(self[one] for one in range(*place.indices(len(self))))
+        place = range(len(self))[place]
+        number = bisect_right(self._starts, place) - 1
+        name, rest = self._variables[number], place - self._starts[number]
+        row: list[str] = []
+        for _, elements in reversed(self._shapes.get(name, ())):
+            rest, own = divmod(rest, len(elements))
+            row.insert(0, elements[own])
+        return element_name(name, row)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._place(name) is not None
+
+    def index(self, name: str, *_: int) -> int:
+        """Place of a name.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
+        place = self._place(name)
+        if place is None:
+            raise ValueError(f"{name!r} is not among the names")
+        return place
+
+    def _place(self, full: str) -> int | None:
+        name, inside = parted(full, self._variables)
+        shape = self._shapes.get(name, ())
+        row = inside.split(",") if inside else []
+        if name not in self._variables or len(row) != len(shape):
+            return None
+        place = 0
+        for element, (_, elements) in zip(row, shape, strict=True):
+            if element not in elements:
+                return None
+            place = place * len(elements) + elements.index(element)
+        return self._starts[self._variables.index(name)] + place
 
 
 def shapes_of(pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Shape]:
@@ -377,7 +459,7 @@ class _Writer:
         """What is bound for each element of the ranges marked by `!`."""
         marked: dict[str, str] = {}
         for argument in arguments:
-            for node in walk(argument):
+            for node in outside_sums(argument):
                 for index in node.indices if isinstance(node, Name | Lookup) else ():
                     if index.endswith("!") and key(index) not in bound:
                         marked[key(index)] = index.removesuffix("!")

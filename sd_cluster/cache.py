@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,28 @@ def _linked(recipe: _Recipe, namespace: dict[str, Any], options: dict[str, Any],
         return {recipe.linked: Linked(code, symbol, signature)}
     except RuntimeError:  # a system whose linker does not take it
         return _build(replace(recipe, linked=""), None)
+
+
+@cache
+def fetching() -> Any:
+    """A function of an array and a place that asks the processor to bring that place near, and does not wait for it."""
+    extending: Any = import_module("numba.extending")
+    types: Any = import_module("numba.core.types")
+    ir: Any = import_module("llvmlite.ir")
+
+    def fetch(typing: Any, array: Any, place: Any) -> Any:
+        def written(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            its = context.make_array(signature.args[0])(context, builder, arguments[0])
+            address, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            at = builder.bitcast(builder.gep(its.data, [arguments[1]]), address)
+            kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+            fetch = builder.module.declare_intrinsic("llvm.prefetch", [address], kind)
+            builder.call(fetch, [at, number(0), number(3), number(1)])  # to read, to keep, data
+            return context.get_dummy_value()
+
+        return types.void(array, place), written
+
+    return extending.intrinsic(fetch)
 
 
 def _ours(function: object) -> bool:

@@ -144,6 +144,15 @@ def walk(expression: Expression) -> Iterator[Expression]:
         yield from walk(child)
 
 
+def outside_sums(expression: Expression) -> Iterator[Expression]:
+    """Every node but those within sums and their like: a range that only these name is theirs to go through."""
+    if isinstance(expression, Call) and expression.function in REDUCTIONS:
+        return
+    yield expression
+    for child in children(expression):
+        yield from outside_sums(child)
+
+
 def depth(expression: Expression) -> int:
     """How many nodes stand one inside another, at most."""
     deepest, pending = 0, [(expression, 1)]

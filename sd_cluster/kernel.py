@@ -54,8 +54,8 @@ class Kernel:
     structure: Structure
     backend: Backend
     source: str
-    names: tuple[str, ...]
-    stocks: tuple[str, ...]
+    names: Sequence[str]
+    stocks: Sequence[str]
     slots: Mapping[str, int]
     half_step: int
     time_step: int
@@ -276,11 +276,12 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     source = printer.source()
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
+        helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         first = {name: signature for name, signature in SIGNATURES.items() if name != "rk4"}
         functions = cache.compiled(source + MARCHES, helpers, first)
         functions["rk4"] = _when_called(lambda: cache.compiled(source + MARCHES, helpers, SIGNATURES)["rk4"])
     else:
-        functions = {**runtime.called(), "uint64": int, "int64": np.int64}
+        functions = {**runtime.called(), "uint64": int, "int64": np.int64, "f_fetch": lambda array, place: None}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
 
     def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:

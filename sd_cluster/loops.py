@@ -1,10 +1,11 @@
 """Expressions within loops over ranges: where an element lies, and sums that become loops of their own."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sd_cluster.arrays import Shape, Whole, parted
+from sd_cluster.arrays import Piece, Shape, Whole, parted
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -16,11 +17,22 @@ from sd_cluster.expressions import (
     Lookup,
     Name,
     Operation,
+    outside_sums,
     walk,
 )
 from sd_cluster.model import key
 from sd_cluster.printing import Printer
 from sd_cluster.ranges import Ranges
+
+MOST_SIDE_BY_SIDE = 8
+"""Elements of a range up to which sums over a sparse table are taken side by side."""
+
+
+FETCH_FROM = 50_000
+"""Rows of a sparse table from which on members are asked for ahead; smaller ones lie near by themselves."""
+
+FETCH_AHEAD = 16
+"""How many entries ahead."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class LoopPrinter(Printer):
     ranges: Ranges
     shapes: dict[str, Shape]
     blocks: Mapping[str, Block]
-    sparse: dict[str, tuple[int, int, int]]
+    sparse: dict[str, tuple[int, int]]
     tables: dict[Sequence[int], int]
     found: dict[tuple[str, str, int], Sequence[int]]
     loops: list[tuple[str, str]]
@@ -185,7 +197,7 @@ class LoopPrinter(Printer):
         inner = call.arguments[0]
         bound = {key(subscript) for subscript, _ in self.loops}
         marked: dict[str, str] = {}
-        for node in walk(inner):
+        for node in outside_sums(inner):
             for index in node.indices if isinstance(node, Name | Lookup) else ():
                 if index.endswith("!") and key(index) not in bound:
                     marked.setdefault(key(index), index)
@@ -197,7 +209,7 @@ class LoopPrinter(Printer):
         self.before = []
         sparse = next((n for n in walk(inner) if isinstance(n, Name) and n.name in self.whole.sparse), None)
         if sparse is not None:
-            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()))
+            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()), inner)
         else:
             heads = []
             for place, index in enumerate(marked.values()):
@@ -219,21 +231,92 @@ class LoopPrinter(Printer):
         return total
 
     def _sparse_loop(
-        self, table: Name, inner: Expression, number: int, marked: Sequence[str]
+        self, table: Name, inner: Expression, number: int, marked: Sequence[str], read: Expression
     ) -> tuple[list[str], Expression]:
-        """The loop over what one row of a sparse table holds, and the summand with the table's entry in it."""
-        starts, columns, values = self.sparse[table.name]
+        """The loop over what one row of a sparse table holds, and the summand with the table's entry in it.
+
+        In large tables what will be read of members some entries ahead is asked for early: it lies anywhere.
+        """
+        starts, entries = self.sparse[table.name]
         row, column = table.indices
-        if list(map(key, marked)) != [key(column)] or not _is_factor(table, inner):
+        if list(map(key, marked)) != [key(column)] or not is_factor(table, inner):
             raise ModelError(f"the sparse table '{table.name}' should be a factor in a sum over its second range alone")
         place = self._where(row, *self.shapes[table.name][0])
         k, j = f"k{number}", f"j{number}"
         heads = [f"for {k} in range(bits[uint64({starts} + {place})], bits[uint64({starts + 1} + {place})]):"]
-        self.before.append(f"{j} = bits[uint64({columns} + {k})]")
+        rows = self.whole.sparse[table.name].shape[0]
+        if rows >= FETCH_FROM:
+            ahead, last = f"n{number}", f"bits[uint64({starts + rows})] - 1"
+            self.before.append(f"{ahead} = bits[uint64({entries} + 2 * min({k} + {FETCH_AHEAD}, {last}))]")
+            self.before += self._fetched(read, column, ahead)
+        self.before.append(f"{j} = bits[uint64({entries} + 2 * {k})]")
         self.loops.append((column, j))
-        entry = f"\0p[uint64({values} + {k})]"
+        entry = f"\0p[uint64({entries + 1} + 2 * {k})]"
         self.locals[entry] = entry[1:]
         return heads, _replaced(inner, table, Name(entry))
+
+    def _fetched(self, read: Expression, column: str, ahead: str) -> list[str]:
+        """Lines that ask for what an expression reads of one element of a range."""
+        lines: dict[str, None] = {}
+        for node in walk(read):
+            folded = [key(index) for index in node.indices] if isinstance(node, Name) else []
+            if key(column) not in folded or not isinstance(node, Name) or node.name not in self.blocks:
+                continue
+            block = self.blocks[node.name]
+            stride = block.strides[folded.index(key(column))]
+            lines[f"f_fetch({block.vector}, {block.start} + {ahead} * {stride})"] = None
+            if stride > 2:
+                lines[f"f_fetch({block.vector}, {block.start + stride - 1} + {ahead} * {stride})"] = None
+        return list(lines)
+
+    def _side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:
+        """Loops of a variable over a sparse table's rows and one short range more, whose sums are taken side by side.
+
+        Each row is gone through once, and what does not vary over the short range is worked out once. Nothing where
+        the equation is not a product with one such sum as a factor.
+        """
+        short = self.loops[-1][0] if len(self.loops) == 2 and len(heads) == 2 and not piece.exceptions else ""
+        count = len(self.ranges.elements(short)) if short else 0
+        factors = factors_of(expression)
+        sums = [factor for factor in factors if isinstance(factor, Call) and factor.function == "sum"]
+        if not 1 < count <= MOST_SIDE_BY_SIDE or len(sums) != 1:
+            return []
+        inner = factors_of(sums[0].arguments[0])
+        table = next((n for n in inner if isinstance(n, Name) and n.name in self.whole.sparse), None)
+        if table is None or key(table.indices[0]) != key(piece.subscripts[0]):
+            return []
+        rows = [key(index) for index in table.indices]
+        alike: list[Expression] = []
+        varying: list[Expression] = []
+        for factor in inner:
+            indices = {i for n in walk(factor) if isinstance(n, Name | Lookup) for i in n.indices if i in self.ranges}
+            (alike if all(key(index) in rows for index in indices) else varying).append(factor)
+        self.sums += 1
+        number, outer = self.sums, list(self.loops)
+        self.before, self.loops = [], outer[:1]
+        inside, weight = self._sparse_loop(table, product(alike), number, [table.indices[1]], product(inner))
+        column = self.loops[-1]
+        weight_text = self.number(weight)
+        lines = [*self.before, f"w{number} = {weight_text}"]
+        after = []
+        for one in range(count):
+            own, total = (short, str(one)), f"s{number}_{one}"
+            self.before, self.loops = [], [outer[0], own, column]
+            text = " * ".join([f"w{number}", *([self.number(product(varying))] if varying else [])])
+            lines += [*self.before, f"{total} += {text}"]
+            self.before, self.loops = [], [outer[0], own]
+            self.locals[f"\0{total}"] = total
+            text = self.number(product([Name(f"\0{total}") if factor is sums[0] else factor for factor in factors]))
+            here = re.sub(rf"\b{outer[1][1]}\b", str(one), place)
+            after += [*self.before, f"{self.blocks[piece.equation.name].vector}[{here}] = {text}"]
+        body = [
+            *(f"s{number}_{one} = 0.0" for one in range(count)),
+            *inside,
+            *(f"    {line}" for line in lines),
+            *after,
+        ]
+        self.before, self.loops = [], outer
+        return [heads[0], *(f"    {line}" for line in body)]
 
     def _name(self, name: str) -> str:
         return self.locals.get(name) or self._element(name)
@@ -264,17 +347,32 @@ def takes_vectors(node: Expression) -> bool:
     return isinstance(node, Call) and node.function in vectors
 
 
-def _is_factor(table: Name, expression: Expression) -> bool:
+def factors_of(expression: Expression) -> list[Expression]:
+    """Factors of a product, in order."""
+    if isinstance(expression, Operation) and expression.operator == "*":
+        return [factor for part in expression.operands for factor in factors_of(part)]
+    return [expression]
+
+
+def product(factors: Sequence[Expression]) -> Expression:
+    """The product of one factor or more."""
+    whole = factors[0]
+    for factor in factors[1:]:
+        whole = Operation("*", (whole, factor))
+    return whole
+
+
+def is_factor(table: Name, expression: Expression) -> bool:
     """Whether an expression is zero wherever a table is."""
     match expression:
         case Name():
             return expression == table
         case Operation(operator="*", operands=operands):
-            return any(_is_factor(table, part) for part in operands)
+            return any(is_factor(table, part) for part in operands)
         case Operation(operator="/", operands=(first, _)):
-            return _is_factor(table, first)
+            return is_factor(table, first)
         case Operation(operator="neg", operands=(first,)):
-            return _is_factor(table, first)
+            return is_factor(table, first)
         case _:
             return False
 

@@ -5,7 +5,7 @@ vector `p`: parameters | half a step | constants | frozen values | held values |
 the tables and the pipes themselves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sd_cluster.errors import NoDerivativeError
 from sd_cluster.expressions import (
@@ -150,7 +150,7 @@ class Printer:
         self.slots = {name: slot for slot, name in enumerate(order) if name}
         self.stock_slots = {name: slot for slot, name in enumerate(settled.stocks)}
         self.locals = {name: f"v{number}" for number, name in enumerate(settled.moving)}
-        self.names = tuple(
+        self.names: Sequence[str] = tuple(
             name
             for name, equation in settled.equations.items()
             if not isinstance(equation, Table) and not equation.hidden

@@ -21,6 +21,7 @@ from sd_cluster.lowering import Lowering
 from sd_cluster.model import CONTROLS, Auxiliary, Equation, Horizon, Model, Parameter, Table, Variable, key
 from sd_cluster.ranges import Ranges
 from sd_cluster.source import Definition, RangeDefinition, Source
+from sd_cluster.sparse import worked_out_where_read
 from sd_cluster.statefuls import KNOWN
 from sd_cluster.structure import check_circles, constant_value, first_value
 from sd_cluster.units import check_units as check_model_units
@@ -86,7 +87,8 @@ def load(
     size = sum(ranges.count(piece.subscripts) for piece in pieces)
     try:
         large = size > WHOLE_FROM or bool(sparse)
-        found = kept_whole(pieces, ranges, sparse) if large else written_out(pieces, ranges)
+        inner, where_read = worked_out_where_read(pieces, sparse)
+        found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
     except ModelError as error:
         raise ReadingError(f"{path.name}, variable {error}") from None
     found, moving = _moving_apart(path, found, whole=large)
@@ -97,11 +99,16 @@ def load(
         equations=tuple(_as_parameter(equation, horizon) for equation in found.equations),
         horizon=horizon,
         ranges={item.name: item.elements for item in ranges.all.values()},
-        notes=(*lowering.notes, *_warnings(unsupported), *_own_step(path, found.equations, horizon)),
-        arrays={name: shape for name, shape in found.shapes.items() if " #" not in name},
+        notes=(
+            *lowering.notes,
+            *_warnings(unsupported),
+            *_own_step(path, found.equations, horizon),
+            *_where_read(where_read),
+        ),
+        arrays={name: shape for name, shape in found.shapes.items() if " #" not in name and name not in where_read},
         unsupported=unsupported,
         origin=source,
-        whole=Whole(_with_controls(pieces, horizon), ranges, sparse) if large else None,
+        whole=Whole(_with_controls(inner, horizon), ranges, sparse) if large else None,
         moving=moving,
     )
     if model.whole is not None:
@@ -193,6 +200,13 @@ def _warnings(unsupported: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     names = ", ".join(f"'{name}'" for name in list(unsupported)[:5]) + (" and others" if len(unsupported) > 5 else "")
     return (f"{len(unsupported)} variable(s) cannot be computed: {names}; model.report() says why",)
+
+
+def _where_read(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    listed = ", ".join(f"'{name}'" for name in names)
+    return (f"{listed}: worked out only where a sum over a sparse table reads it; runs do not hold it",)
 
 
 def _find(path_or_name: str | Path) -> Path:

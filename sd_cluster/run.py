@@ -1,7 +1,7 @@
 """A run: saved times, values of every variable, and where they came from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ class Run:
 
     times: Floats
     values: Floats
-    names: tuple[str, ...]
+    names: Sequence[str]
     units: tuple[str, ...]
     scenario: str = "base"
     notes: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ class Run:
         path = path if path.suffix == ".nc" else path.with_name(path.name + ".nc")
         about = {
             "format": "sd_cluster run 1",
-            "names": json.dumps(self.names),
+            "names": json.dumps(list(self.names)),
             "units": json.dumps(self.units),
             "scenario": self.scenario,
             "notes": json.dumps(self.notes),

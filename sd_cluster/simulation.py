@@ -270,7 +270,9 @@ class Simulation:
 
     def run(self) -> Run:
         """The run so far; a stop between saved times adds a row, unless the times were listed."""
-        names = self._kernel.names[: len(self._kernel.names) - len(self._conditions)]
+        names = self._kernel.names
+        if self._conditions:
+            names = names[: -len(self._conditions)]
         times, rows = list(self._times), list(self._rows)
         if not times or (times[-1] < self.time and not self._listed):
             times.append(self.time)

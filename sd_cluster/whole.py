@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster.arrays import MOST_WRITTEN, Piece, Shape, Whole, element_name, equations_of, shapes_of
+from sd_cluster.arrays import MOST_WRITTEN, Names, Piece, Shape, Whole, equations_of, shapes_of
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -32,6 +32,9 @@ from sd_cluster.loops import Block, LoopPrinter, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting
+
+MOST_NAMED = 1_000_000
+"""Elements beyond which names are made when they are asked for."""
 
 
 class WholePrinter(LoopPrinter):
@@ -110,26 +113,24 @@ class WholePrinter(LoopPrinter):
             place += math.prod(sizes)
         self.half_step, self.length = place, place + 1
         self.tables: dict[Sequence[int], int] = {}
-        self.sparse: dict[str, tuple[int, int, int]] = {}
-        for name, matrix in self.whole.sparse.items():
-            rows, stored = matrix.shape[0], matrix.nnz
-            self.sparse[name] = self.length, self.length + rows + 1, self.length + rows + 1 + stored
-            self.length += rows + 1 + 2 * stored
+        self.sparse: dict[str, tuple[int, int]] = {}
+        for name, matrix in self.whole.sparse.items():  # column and value side by side: one table's source fits others
+            rows = matrix.shape[0]
+            self.sparse[name] = self.length, self.length + rows + 1
+            self.length += rows + 1 + 2 * matrix.nnz
         self.slots = {name: block.start for name, block in self.blocks.items() if block.vector == "p"}
         visible = [n for n, kind in self.kinds.items() if not isinstance(kind, Table) and not kind.hidden]
         self.visible = [name for name in visible if name not in self.whole.sparse]
-        self.names = tuple(full for name in self.visible for full in self._full_names(name))
+        self.names: Sequence[str] = self._named(self.visible)
 
     @property
-    def stocks(self) -> tuple[str, ...]:
+    def stocks(self) -> Sequence[str]:
         """Names of the elements of all stocks in the order of `y`."""
-        return tuple(full for n, kind in self.kinds.items() if isinstance(kind, Stock) for full in self._full_names(n))
+        return self._named([name for name, kind in self.kinds.items() if isinstance(kind, Stock)])
 
-    def _full_names(self, name: str) -> Iterator[str]:
-        import itertools
-
-        for row in itertools.product(*(elements for _, elements in self.shapes.get(name, ()))):
-            yield element_name(name, row)
+    def _named(self, variables: Sequence[str]) -> Sequence[str]:
+        names = Names(variables, self.shapes)
+        return names if len(names) > MOST_NAMED else tuple(names)
 
     def _structure(self) -> Structure:
         """What the rest of the house asks of a structure."""
@@ -167,11 +168,11 @@ class WholePrinter(LoopPrinter):
         for numbers, start in self.tables.items():
             p[start : start + len(numbers)] = numbers
         bits = p.view(np.int64)
-        for name, (starts, columns, values) in self.sparse.items():
+        for name, (starts, entries) in self.sparse.items():
             matrix = self.whole.sparse[name]
-            bits[starts:columns] = matrix.indptr
-            bits[columns:values] = matrix.indices
-            p[values : values + matrix.nnz] = matrix.data
+            bits[starts:entries] = matrix.indptr
+            bits[entries : entries + 2 * matrix.nnz : 2] = matrix.indices
+            p[entries + 1 : entries + 1 + 2 * matrix.nnz : 2] = matrix.data
         pieces = [p]
         end = self.length
         for name, kind in self.kinds.items():
@@ -335,6 +336,8 @@ class WholePrinter(LoopPrinter):
         if target:
             place = f"{block.start} - {self.blocks[piece.equation.name].start} + {place}"
         self.before = []
+        if self.whole.sparse and value is running and (lines := self._side_by_side(piece, expression, heads, place)):
+            return lines
         text = self.number(expression)
         held = piece.equation
         if value is starting and isinstance(held, Held) and held.delay is not None:

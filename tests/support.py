@@ -22,6 +22,8 @@ from sd_cluster.model import Auxiliary, Frozen, Held, Parameter, Stock, Table
 
 FEATURES = Path(__file__).parent / "features"
 ALL = tuple(sorted(path.name for path in FEATURES.iterdir() if path.is_dir()))
+SHIPPED = tuple(name for name in sd.models() if name != "cluster_network")
+"""Shipped models; the arrays of cluster_network are kept whole, which test_cluster_network.py looks at."""
 NAMES = (
     "decay", "delays", "initials", "logic", "logistic", "lookups", "macros", "maths", "precedence", "sir", "smooths",
     "switches", "time_conditions", "two_stocks",

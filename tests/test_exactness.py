@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import SMOOTH, assert_close, feature, tiny
+from support import SHIPPED, SMOOTH, assert_close, feature, tiny
 
 import sd_cluster as sd
 
@@ -58,7 +58,7 @@ def test_halving_the_step_takes_a_sixteenth_of_runge_kuttas_error(name):
         assert_close(ratio, 16.0, 0.2, because="the next order of the error is a step smaller")
 
 
-@pytest.mark.parametrize("name", [*SMOOTH, *sd.models()])
+@pytest.mark.parametrize("name", [*SMOOTH, *SHIPPED])
 def test_adaptive_agrees_with_runge_kutta_at_a_sixteenth_of_the_step(name):
     model = feature(name)
     run = sd.simulate(model)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import ALL, NAMES, assert_close, assert_runs_agree, feature, interpreted, tiny
+from support import ALL, NAMES, SHIPPED, assert_close, assert_runs_agree, feature, interpreted, tiny
 
 import sd_cluster as sd
 from sd_cluster.expressions import Call, Lookup, Name, Number, Operation, replace_names, text
@@ -29,7 +29,7 @@ EVEN = [name for name in ALL if name != "end_step_and_saving_that_vary"]
 """The interpreter's steps are even."""
 
 
-@pytest.mark.parametrize("name", [*EVEN, *sd.models()])
+@pytest.mark.parametrize("name", [*EVEN, *SHIPPED])
 def test_a_kernel_says_what_the_interpreter_says(name):
     model = feature(name)
     rtol = 1e-6 if name == "array_allocation" else 1e-12 if name == "array_inverse" else 1e-13

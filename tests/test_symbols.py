@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import NAMES, assert_close, feature, tiny
+from support import NAMES, SHIPPED, assert_close, feature, tiny
 
 import sd_cluster as sd
 from sd_cluster import simulation
@@ -31,7 +31,7 @@ def rates(kernel, t, y, p):
 
 
 @pytest.mark.parametrize("time", MOMENTS)
-@pytest.mark.parametrize("name", [*NAMES, *sd.models()])
+@pytest.mark.parametrize("name", [*NAMES, *SHIPPED])
 def test_the_chain_rule_agrees_with_central_differences(name, time):
     model = feature(name)
     time += model.horizon.start
@@ -112,7 +112,7 @@ def test_a_slope_that_divides_by_zero_in_a_branch_not_taken():
         assert sd.simulate(model, solver=sd.Adaptive(method=method))["x"][-1] == pytest.approx(10, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["decay", "logistic", "two_stocks", "sir", "precedence", "initials", *sd.models()])
+@pytest.mark.parametrize("name", ["decay", "logistic", "two_stocks", "sir", "precedence", "initials", *SHIPPED])
 def test_symbolic_rates_evaluate_to_the_kernels(name):
     import sympy
 

@@ -110,6 +110,82 @@ def test_a_sparse_table_sums_what_a_dense_one_would(tmp_path):
     assert_close(run["mean"][-1], k.mean(), 1e-12, because="sums in another order")
 
 
+COUPLED = """
+    k[Member,Field] = INTEG(taught[Member,Field]-loss*k[Member,Field], start[Member,Field])
+    taught[Member,Field] = rate*SUM(contact[Member,Other!]*terms[Member,Other!]*MAX(0, gap[Member,Other!,Field]))*2
+    terms[Member,Other] = ahead[Member,Other]/(1+SUM(gap[Member,Other,Subject!]*gap[Member,Other,Subject!]))
+    ahead[Member,Other] = SUM(MAX(0, gap[Member,Other,Subject!])) + loss
+    gap[Member,Other,Subject] = k[Other,Subject]-k[Member,Subject]
+    contact[Member,Other] = 0.3
+    start[Member,Field] = Member*Field+1/(Field+Member)
+    rate = 0.1
+    loss = 0.3
+"""
+
+
+@pytest.mark.parametrize("fields", [1, 3, 12])
+def test_a_variable_over_both_ranges_of_a_sparse_table_is_worked_out_where_it_is_read(tmp_path, fields):
+    """Its sums lie within the sum over the table; of few fields they are taken side by side, of many in turn."""
+    ranges = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Field": f"(f1-f{fields})", "Subject": f"(f1-f{fields})"}
+    written = load(tmp_path, COUPLED, ranges)
+    assert written.whole is None
+    whole = load(tmp_path, COUPLED, ranges, tables={"contact": scipy.sparse.csr_array(np.full((9, 9), 0.3))})
+    assert "'terms', 'ahead', 'gap': worked out only where a sum over a sparse table reads it" in whole.notes[0]
+    first, second = (sd.simulate(model, solver=sd.Euler()) for model in (written, whole))
+    assert_close(second["k"].to_numpy(), first["k"].to_numpy(), 1e-12, because="sums in another order")
+    with pytest.raises(sd.ModelError, match="has no variable 'terms'"):
+        second["terms"]
+
+
+@pytest.mark.parametrize("fields", [1, 3])
+def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields):
+    """Large tables alone do so; the last entries ask for the last one again."""
+    ranges = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Field": f"(f1-f{fields})", "Subject": f"(f1-f{fields})"}
+    table = {"contact": scipy.sparse.random_array((9, 9), density=0.4, rng=1, format="csr")}
+    plain = sd.simulate(load(tmp_path, COUPLED, ranges, tables=table), solver=sd.Euler(), backend="python")
+    monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
+    for backend in ("python", "numba"):
+        model = load(tmp_path, COUPLED, ranges, tables=table)
+        run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+        assert "f_fetch" in compile_model(model, backend).source
+        assert_close(run["k"].to_numpy(), plain["k"].to_numpy(), 1e-12, because="machine maths against Python's")
+
+
+def test_a_variable_read_within_a_sum_over_its_own_range_is_told(tmp_path):
+    ranges = {"Member": "(m1-m6)", "Other": "(m1-m6)"}
+    equations = """
+        x[Member] = INTEG(SUM(t[Member,Other!]*y[Member,Other!]), 1)
+        y[Member,Other] = x[Member]*SUM(z[Other!])
+        z[Member] = Member
+        t[Member,Other] = 0
+    """
+    with pytest.raises(
+        sd.ReadingError, match="'y' sums over 'other!' and is read within a sum over it; give the range"
+    ):
+        load(tmp_path, equations, ranges, tables={"t": contacts(6)})
+
+
+def test_a_sum_within_a_sum_goes_through_its_own_range_alone(tmp_path, monkeypatch):
+    """The outer sum went through the ranges of the inner one too, which is another number unless both are products."""
+    ranges = {"A": "(a1-a3)", "B": "(b1-b4)"}
+    equations = """
+        x = INTEG(0, SUM(u[A!]/SUM(w[A!,B!])))
+        u[A] = A
+        w[A,B] = A+B*B
+    """
+    exact = sum(a / sum(a + b * b for b in range(1, 5)) for a in range(1, 4))
+    assert sd.simulate(load(tmp_path, equations, ranges))["x"][0] == pytest.approx(exact, rel=1e-14)
+    monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    assert sd.simulate(load(tmp_path, equations, ranges))["x"][0] == pytest.approx(exact, rel=1e-14)
+
+
+def test_networks_of_one_size_are_compiled_once(tmp_path):
+    """The source does not tell how much a table holds, so that tables in turn do not wait for the compiler."""
+    tables = contacts(30), scipy.sparse.csr_array(np.ones((30, 30)))
+    few, many = (network(tmp_path, 30, tables={"contact": table}) for table in tables)
+    assert compile_model(few, "python").source == compile_model(many, "python").source
+
+
 def test_a_range_takes_another_size(tmp_path):
     ranges = {"Member": "m1, m2"}
     model = load(tmp_path, "x[Member] = INTEG(Member, 1) \n n = ELMCOUNT(Member)", ranges, sizes={"member": 7})
@@ -164,11 +240,29 @@ def test_a_blow_up_names_the_element(tmp_path, always_whole):
 
 
 def test_numbers_beyond_all_bounds(tmp_path):
-    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 10000000 numbers; take fewer elements"):
-        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A5000)", "E": "(B1-B5000)"})
+    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 50000000 numbers; take fewer elements"):
+        load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A8000)", "E": "(B1-B8000)"})
 
 
 def test_control_variables_that_vary_need_arrays_written_out(always_whole):
     path = FEATURES / "end_step_and_saving_that_vary" / "end_step_and_saving_that_vary.mdl"
     with pytest.raises(sd.ReadingError, match="'FINAL TIME' depends on 'fish', which varies; it should be a constant"):
         sd.load(path)
+
+
+def test_names_made_when_asked_for_are_those_written_down(tmp_path, always_whole, monkeypatch):
+    plain = sd.simulate(chain(tmp_path, 40), solver=sd.Euler(), backend="python")
+    monkeypatch.setattr("sd_cluster.whole.MOST_NAMED", 0)
+    model = chain(tmp_path, 40)
+    simulation = sd.Simulation(model, solver=sd.Euler(), backend="python")
+    simulation.run_to(5)
+    assert simulation.now("all") == simulation.run()["all"][-1]
+    run = sd.simulate(model, solver=sd.Euler(), backend="python")
+    assert not isinstance(run.names, tuple)
+    assert tuple(run.names) == plain.names
+    assert tuple(run.names[place] for place in range(len(run.names))) == run.names[:] == plain.names
+    assert [run.names.index(name) for name in plain.names] == list(range(len(plain.names)))
+    assert (run["n"].to_numpy() == plain["n"].to_numpy()).all()
+    assert (run["n[C7]"] == plain["n[C7]"]).all()
+    assert "n[C41]" not in run.names
+    assert sd.load_run(run.save(tmp_path / "run")).names == plain.names

@@ -10,6 +10,7 @@ import sd_cluster as sd
 from sd_cluster.model import CONTROLS
 
 NO_FORM = {
+    "cluster_network": "a range that maps to another has no form in XMILE",
     "array_ageing_chain": "a range that maps to another has no form in XMILE",
     "array_alias": "a range that maps to another has no form in XMILE",
     "array_mapping": "a range that maps to another has no form in XMILE",
