@@ -7,6 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     REDUCTIONS,
@@ -105,7 +108,8 @@ def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] 
     Raises
     ------
     ModelError
-        If its variables have too many numbers, without those of sparse tables; the text names a variable.
+        If its variables have too many numbers, without those of sparse tables, or an element has no equation or two;
+        the text names it.
     """
     shapes = shapes_of(pieces, ranges)
     found: dict[str, Equation] = {}
@@ -121,7 +125,55 @@ def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] 
         if equation.name in found and not piece.subscripts:
             raise ModelError(f"'{equation.name}' is defined twice; keep one of its equations")
         found.setdefault(equation.name, replace(equation, ranges=dimensions))
+    by_name: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        by_name.setdefault(piece.equation.name, []).append(piece)
+    for name, own in by_name.items():
+        if name not in sparse and name in shapes:
+            there = defined(own, ranges, shapes[name])
+            if not there.all():
+                some = element_name(name, _first_missing(there, shapes[name]))
+                raise ModelError(f"'{some}' has no equation, while other elements have; give it one")
     return WrittenOut(tuple(found.values()), shapes, frozenset(found))
+
+
+def defined(pieces: Sequence[Piece], ranges: Ranges, shape: Shape) -> NDArray[np.bool_]:
+    """Which elements of an array the pieces of one variable define, of the sizes of its positions.
+
+    Raises
+    ------
+    ModelError
+        If two pieces for as many elements define the same one; the text names it.
+    """
+    sizes = tuple(len(elements) for _, elements in shape)
+    if len(pieces) == 1 and not pieces[0].exceptions and ranges.count(pieces[0].subscripts) == math.prod(sizes):
+        return np.ones(sizes, dtype=bool)
+    numbers = [{key(element): place for place, element in enumerate(elements)} for _, elements in shape]
+    by_count = np.zeros(sizes, dtype=np.int64)
+    for piece in sorted(pieces, key=lambda piece: -ranges.count(piece.subscripts)):
+        columns = [
+            [known[key(element)] for element in ranges.elements(subscript)]
+            for subscript, known in zip(piece.subscripts, numbers, strict=True)
+        ]
+        own = np.zeros(sizes, dtype=bool)
+        own[np.ix_(*columns)] = True
+        for group in piece.exceptions:
+            inner = [
+                [known[key(element)] for element in ranges.elements(name)]
+                for name, known in zip(group, numbers[piece.outer :], strict=False)
+            ]
+            own[(slice(None),) * piece.outer + np.ix_(*inner)] = False
+        count = int(own.sum())
+        if (twice := own & (by_count == count)).any():
+            some = element_name(piece.equation.name, _first_missing(~twice, shape))
+            raise ModelError(f"'{some}' is defined twice; keep one of its equations")
+        by_count[own] = count
+    return by_count > 0
+
+
+def _first_missing(there: NDArray[np.bool_], shape: Shape) -> list[str]:
+    places = np.unravel_index(int(np.argmin(there)), there.shape)
+    return [elements[int(place)] for place, (_, elements) in zip(places, shape, strict=True)]
 
 
 def element_name(name: str, elements: Sequence[str]) -> str:

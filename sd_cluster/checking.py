@@ -1,13 +1,15 @@
 """What is wrong with a model file, all of it at once: what a modeller or a CI run asks before the model is used."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd_cluster.arrays import parts_of
+from sd_cluster.arrays import Whole, parted, parts_of
 from sd_cluster.errors import ModelError, ReadingError, UnitsError
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.model import CONTROLS, Model, Stock, key
 from sd_cluster.reading import load
+from sd_cluster.whole import WholePrinter
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,13 @@ def check(path: str | Path) -> Checked:
             raise
         return Checked(shown, (Finding("cannot be read", str(error)),))
     report = model.report()
-    found = [Finding("not supported", f"{name}: {reason}") for name, reason in report.unsupported.items()]
+    found = []
+    if isinstance(model.whole, Whole):
+        try:
+            WholePrinter(model, model.whole).source()
+        except ModelError as error:
+            found.append(Finding("cannot be computed", str(error)))
+    found += [Finding("not supported", f"{name}: {reason}") for name, reason in report.unsupported.items()]
     found += [Finding("dependent on these", f"{name}: {reason}") for name, reason in report.dependent.items()]
     found += [Finding("noticed", note, error=False) for note in model.notes if "cannot be computed" not in note]
     try:
@@ -82,9 +90,9 @@ def check(path: str | Path) -> Checked:
     return Checked(shown, tuple(found), len(report.computed))
 
 
-def _owner(name: str) -> str:
+def _owner(name: str, arrays: Collection[str]) -> str:
     """The variable the modeller wrote, of one of its elements or inner parts."""
-    return name.split(" #", maxsplit=1)[0].split("[", maxsplit=1)[0]
+    return parted(name, arrays)[0].split(" #", maxsplit=1)[0]
 
 
 def _unused(model: Model) -> list[str]:
@@ -94,14 +102,16 @@ def _unused(model: Model) -> list[str]:
         for part in parts_of(equation):
             for node in walk(part):
                 name = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else ""
-                if _owner(name) != _owner(equation.name):
-                    read.add(_owner(name))
+                if _owner(name, model.arrays) != _owner(equation.name, model.arrays):
+                    read.add(_owner(name, model.arrays))
     own = [item for item in model.equations if not item.hidden and not isinstance(item, Stock)]
-    names = dict.fromkeys(_owner(item.name) for item in own if key(item.name) not in set(map(key, CONTROLS)))
+    names = dict.fromkeys(
+        _owner(item.name, model.arrays) for item in own if key(item.name) not in set(map(key, CONTROLS))
+    )
     return [name for name in names if name not in read]
 
 
 def _without_note(model: Model) -> list[str]:
     controls = set(map(key, CONTROLS))
     plain = [item for item in model.equations if not item.hidden and key(item.name) not in controls]
-    return list(dict.fromkeys(_owner(item.name) for item in plain if not item.note))
+    return list(dict.fromkeys(_owner(item.name, model.arrays) for item in plain if not item.note))

@@ -266,3 +266,64 @@ def test_names_made_when_asked_for_are_those_written_down(tmp_path, always_whole
     assert (run["n[C7]"] == plain["n[C7]"]).all()
     assert "n[C41]" not in run.names
     assert sd.load_run(run.save(tmp_path / "run")).names == plain.names
+
+
+CHAINED = """
+    f[L] = 10, 20, 30, 40
+    h[Later] = f[Before]
+    k[Before] = f[Later]
+    x[A1] = INTEG(1, 0)
+    x[Later] = INTEG(x[Before], 0)
+    pad[D] = D
+"""
+
+
+@pytest.mark.parametrize("size", [3, 6000])
+def test_a_mapping_counts_before_an_element_that_two_ranges_share(tmp_path, size):
+    ranges = {"L": "(A1-A4)", "Later": "(A2-A4)", "Before": "(A1-A3) -> Later", "D": f"(D1-D{size})"}
+    model = load(tmp_path, CHAINED, ranges)
+    assert (model.whole is not None) is (size > 5000)
+    run = sd.simulate(model, solver=sd.Euler(), save=1.0)
+    assert run["h"].isel(time=0).to_numpy()[-3:].tolist() == [10.0, 20.0, 30.0]
+    assert run["k"].isel(time=0).to_numpy()[:3].tolist() == [20.0, 30.0, 40.0]
+    step = model.horizon.step
+    first = run["x[A1]"]
+    assert_close(first, run.times, 1e-12, 1e-12, because="Euler is exact for it")
+    second = [step * step * n * (n - 1) / 2 for n in run.times / step]  # the sum of Euler's steps over the first
+    assert_close(run["x[A2]"], np.array(second), 1e-12, 1e-12, because="sums in another order")
+
+
+@pytest.mark.parametrize("kind", ["n[{}] = INTEG(1, 0)", "n[{}] = 2*Time", "n[{}] = 7"])
+def test_elements_of_large_arrays_need_an_equation(tmp_path, kind):
+    some = "\n".join(kind.format(element) for element in ("A1", "A3"))
+    with pytest.raises(sd.ReadingError, match=r"'n\[A2\]' has no equation, while other elements have; give it one"):
+        load(tmp_path, f"{some}\npad[A] = 1\ns = INTEG(1, 0)", {"A": "(A1-A6000)"})
+
+
+def test_an_element_of_a_large_array_that_is_defined_twice(tmp_path):
+    with pytest.raises(sd.ReadingError, match=r"'n\[A1\]' is defined twice"):
+        load(tmp_path, "n[A1] = INTEG(1, 0)\nn[A] = INTEG(1, 0)\nn[A1] = INTEG(2, 0)", {"A": "(A1-A6000)"})
+
+
+def test_a_circle_through_a_large_array_is_found_by_a_check(tmp_path):
+    load(tmp_path, "x[A] = y[A] + 1\ny[A] = x[A]*2\ns = INTEG(SUM(x[A!]), 0)", {"A": "(A1-A6000)"})
+    found = sd.check(tmp_path / "whole.mdl")
+    assert not found.good and "depend on each other" in str(found)
+
+
+def test_names_with_brackets_and_commas_in_large_arrays(tmp_path):
+    equations = (
+        '"c [EUR]"[D] = D\n"d [EUR]"["b,1"] = 1\n"d [EUR]"[b2] = "d [EUR]"["b,1"] + 1\ns = INTEG(SUM("c [EUR]"[D!]), 0)'
+    )
+    model = load(tmp_path, equations, {"D": "(D1-D6000)", "B": '"b,1", b2'})
+    run = sd.simulate(model, solver=sd.Euler(), backend="python")
+    assert run["c [EUR][D7]"][0] == 7.0 and run["d [EUR]"].to_numpy()[0].tolist() == [1.0, 2.0]
+    assert sd.check(tmp_path / "whole.mdl").good
+
+
+def test_ranges_one_inside_another_are_bounded(tmp_path):
+    ranges = {"R0": "E1", **{f"R{k}": f"R{k - 1}, R{k - 1}" for k in range(1, 40)}}
+    assert load(tmp_path, "s[R39] = INTEG(1, 0)", ranges).ranges["R39"] == ("E1",)
+    ranges = {f"R{k}": f"R{k - 1}" for k in range(1500, 0, -1)} | {"R0": "E1"}
+    with pytest.raises(sd.ReadingError, match="more than 100 ranges one inside another"):
+        load(tmp_path, "s = INTEG(1, 0)", ranges)
