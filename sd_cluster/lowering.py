@@ -4,6 +4,7 @@ Equations of arrays stay whole here, one for each equation of the file; `element
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -329,6 +330,8 @@ class Section:
             return Name(_XMILE_NAMES[folded])
         if folded == "pi" and folded not in self.names and self.lowering.source.dialect == "xmile":
             return Call("pi", ())
+        if folded == "inf" and folded not in self.names and self.lowering.source.dialect == "xmile":
+            return Number(sys.float_info.max)
         if folded not in self.names and self.prefix and folded.rstrip("$") in _CONTROLS:
             return Name(_CONTROLS[folded.rstrip("$")])
         if folded not in self.names and self.prefix and folded.endswith("$"):
