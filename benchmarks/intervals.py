@@ -3,14 +3,22 @@
 Fifty regions of the shipped model are made up: five parameters drawn from their priors, figures of firms, employees
 and revenue (its factor unknown) with the noise and the gaps of real series: employees every second year, firms with a
 third of the years missing, noise of 4, 6 and 10 %, unknown to the fit. Each is fitted, and the share of the 90 %
-intervals that hold the truth is printed for each parameter, for profiles and for posteriors (two chains of NUTS). Run
-`python benchmarks/intervals.py`; `--regions N` for another number.
+intervals that hold the truth is printed for each parameter, for profiles and for posteriors (two chains of NUTS).
+Truths come from the priors that the fit knows, so that their ranks among the draws should be spread evenly as well. Run
+`python benchmarks/intervals.py`; `--regions N` for another number, `--first K` for other regions, `--workers 1` for one
+process, `--out FILE` to keep a line of JSON for each region.
 """
 
+import json
+import os
 import sys
 import time
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
+
+sys.path.append(sys.path.pop(0))  # a script beside this one bears the name of the package
 
 import calibration as cal
 import sd_cluster as sd
@@ -31,11 +39,18 @@ YEARS = np.arange(1985, 2026)
 
 
 def main() -> None:
-    count = int(sys.argv[sys.argv.index("--regions") + 1]) if "--regions" in sys.argv else 50
-    begin = time.perf_counter()
-    found = list(run_together(one_region, None, [(seed,) for seed in range(count)], 2))
+    asked = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    count, first, hands = (
+        int(asked.get(key, usual)) for key, usual in (("--regions", 50), ("--first", 0), ("--workers", 2))
+    )
+    begin, found = time.perf_counter(), []
+    for one in run_together(one_region, None, [(seed,) for seed in range(first, first + count)], hands):
+        found.append(one)
+        if "--out" in asked:
+            with open(asked["--out"], "a", encoding="utf-8") as out:
+                print(json.dumps(one), file=out)
     names = list(FREE)
-    print(f"{count} regions, {time.perf_counter() - begin:.0f} s on two processes")
+    print(f"{count} regions, {time.perf_counter() - begin:.0f} s on {hands} processes")
     print(f"{'90 % intervals that hold the truth':36}{'profile':>10}{'posterior':>12}{'R-hat > 1.01':>14}")
     shares = np.array([[one[kind][name] for name in names] for one in found for kind in ("profile", "posterior")])
     shares = shares.reshape(count, 2, len(names))
@@ -43,6 +58,11 @@ def main() -> None:
         print(f"{name:36}{100 * shares[:, 0, k].mean():8.0f} %{100 * shares[:, 1, k].mean():10.0f} %")
     apart = sum(one["apart"] for one in found)
     print(f"{'all':36}{100 * shares[:, 0].mean():8.1f} %{100 * shares[:, 1].mean():10.1f} %{apart:14}")
+    ranks = np.array([[one["rank"][name] for name in names] for one in found])
+    fifths = np.histogram(ranks, bins=5, range=(0.0, 1.0))[0] / ranks.size
+    print("truths in each fifth of the draws: " + ", ".join(f"{100 * share:.0f} %" for share in fifths))
+    print(f"largest R-hat {max(one['r_hat'] for one in found):.3f}, fewest effective draws ", end="")
+    print(f"{min(one['ess'] for one in found):.0f}")
 
 
 def objective_of(seed: int) -> tuple[Objective, dict[str, float]]:
@@ -72,8 +92,9 @@ def objective_of(seed: int) -> tuple[Objective, dict[str, float]]:
 
 def one_region(_: None, seed: int) -> dict[str, object]:
     """Which intervals of one region hold the truth."""
+    begin = time.perf_counter()
     objective, truth = objective_of(seed)
-    fit = cal.minimise(objective, starts=4, seed=seed, workers=1, progress=False)
+    fit = cal.minimise(objective, starts=20, seed=seed, workers=1, progress=False)
     lines = profiles(fit, list(FREE), level=0.9, workers=1, progress=False)
     drawn = cal.sample_posterior(
         objective, start=fit.place, chains=2, draws=400, tune=400, seed=seed, workers=1, progress=False
@@ -84,9 +105,18 @@ def one_region(_: None, seed: int) -> dict[str, object]:
         return bool(ends[0] <= truth[name] <= ends[1])
 
     return {
+        "seed": seed,
         "profile": {name: inside(lines[name].interval, name) for name in FREE},
         "posterior": {name: inside(drawn.interval(name, 0.9), name) for name in FREE},
         "apart": bool((summary["r_hat"] > 1.01).any()),
+        "truth": truth,
+        "rank": {name: float(np.mean(drawn.values[..., drawn.names.index(name)] < truth[name])) for name in FREE},
+        "ends": {name: [*lines[name].interval, *drawn.interval(name, 0.9)] for name in FREE},
+        "sides": {name: list(lines[name].sides) for name in FREE},
+        "gained": {name: lines[name].gained for name in FREE},
+        "r_hat": float(summary["r_hat"].max()),
+        "ess": float(summary["ess_bulk"].min()),
+        "seconds": time.perf_counter() - begin,
     }
 
 

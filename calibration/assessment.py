@@ -10,9 +10,12 @@ import sd_cluster as sd
 from calibration.fit import Estimate, Fit, RegionFit, SeriesFit, Start, Verdict, rounded
 from calibration.identifiability import Identification, identify
 from calibration.likelihood import Likelihood
-from calibration.objective import Objective
+from calibration.noise import AutoRegressive
+from calibration.objective import OFFSET, Objective
+from calibration.outcome import Outcome
 from calibration.priors import LogNormal, LogUniform
 from calibration.searches import Search
+from calibration.standardising import standardised
 from calibration.statistics import Bools, Floats
 
 AT_BOUND = 0.005
@@ -30,7 +33,14 @@ FAR_OUT = 0.01
 
 
 def assess(
-    objective: Objective, starts: Sequence[Start], *, asked: int, seed: int, search: Search, interrupted: bool
+    objective: Objective,
+    starts: Sequence[Start],
+    *,
+    asked: int,
+    seed: int,
+    search: Search,
+    interrupted: bool,
+    still: Sequence[str] = (),
 ) -> Fit:
     """Make the Fit of a search.
 
@@ -44,11 +54,13 @@ def assess(
         As given to `minimise`.
     interrupted
         True if the search was stopped before all starts were done.
+    still
+        Unknowns that the search did not move: what the figures tell of the others is told with these held.
     """
     best = min((start for start in starts if not start.failed), key=lambda start: (start.payoff, start.number))
     standing = standings(objective, best.place)
     held = _ranged(objective) & ((standing <= AT_BOUND) | (standing >= 1.0 - AT_BOUND))
-    known = identify(objective, best.place, held)
+    known = identify(objective, best.place, held | np.isin(objective.names, list(still)))
     estimates = _estimates(objective, best, standing, held, known)
     series = tuple(
         made
@@ -58,7 +70,7 @@ def assess(
     verdicts = [
         *_on_starts(objective, starts, best, asked, interrupted),
         *_on_bounds(estimates),
-        *_on_identification(estimates, known),
+        *_on_identification([one for one in estimates if one.name not in still], known),
         *_on_series(series),
         *_on_unused(objective),
         _on_step(objective, best.place),
@@ -137,12 +149,13 @@ def _estimates(
     objective: Objective, best: Start, standing: Floats, held: Bools, known: Identification
 ) -> tuple[Estimate, ...]:
     ranged, scales = _ranged(objective), objective.noise_names
-    errors = _errors(objective, best, known)
+    errors, regional = _errors(objective, best, known), _regional_ends(objective, best)
     made = []
     for number, (name, prior) in enumerate(objective.priors.items()):
         if name in scales:
             continue
         low, high = (prior.low, prior.high) if ranged[number] else (float(prior.quantile(q)) for q in (0.05, 0.95))
+        low, high = regional.get(number, (low, high))
         telling = bool(known.identified[number] and np.isfinite(errors[number]))
         made.append(
             Estimate(
@@ -160,6 +173,17 @@ def _estimates(
             )
         )
     return tuple(made)
+
+
+def _regional_ends(objective: Objective, best: Start) -> dict[int, tuple[float, float]]:
+    """Of unknowns that regions have around a mean: between which values 90 % of regions lie."""
+    found = {}
+    for pool in objective.pools:
+        around = best.place[pool.mean] + best.end[pool.spread] * OFFSET.quantile(np.array([0.05, 0.95]))
+        for row, prior in zip(pool.rows.tolist(), pool.priors, strict=True):
+            low, high = np.asarray(prior.value(around)).tolist()
+            found[row] = (low, high)
+    return found
 
 
 def _series(one: Likelihood, values: Floats) -> list[SeriesFit]:
@@ -187,9 +211,19 @@ def _series(one: Likelihood, values: Floats) -> list[SeriesFit]:
                 skipped=series.skipped,
                 region=one.region,
                 relative=noise.relative and positive,
+                innovations=_innovations(one, name, outcome, values),
             )
         )
     return made
+
+
+def _innovations(one: Likelihood, name: str, outcome: Outcome, values: Floats) -> Floats:
+    """Of a series whose noise lets residuals follow one another; empty for any other."""
+    noise = one.noise[name]
+    if not isinstance(noise, AutoRegressive):
+        return np.empty(0)
+    known, errors = one.noise_values(name, values), one.series[name].errors
+    return standardised(noise, outcome.years, outcome.observed, outcome.predicted, known, errors)[0]
 
 
 def _on_starts(
@@ -281,8 +315,11 @@ def _on_series(series: Sequence[SeriesFit]) -> list[Verdict]:
     for one in series:
         name = f"{one.indicator} [{one.region}]" if many else one.indicator
         if one.in_waves:
+            what = f"residuals of '{name}' come"
+            if one.innovations.size:
+                what = f"residuals of '{name}' may follow one another by its noise, yet their innovations come"
             text = (
-                f"The residuals of '{name}' come in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
+                f"The {what} in waves (Durbin-Watson {one.durbin_watson:.2f}): the "
                 "model misses something slow, and the standard errors above are too small."
             )
             made.append(Verdict("residuals", False, text))

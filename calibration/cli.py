@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from calibration.fit import Fit
     from calibration.measurement import Measurement
     from calibration.misfit import Misfit
+    from calibration.study import Study
     from sd_cluster import Model, Space
 
 
@@ -117,6 +118,7 @@ def fit(
     from calibration.cli_fit import is_study, refuse_options, run_file
     from calibration.optimisation import minimise
     from calibration.study import Study
+    from sd_cluster.library import models
 
     quick = {"--free": free, "--measure": measure, "--first": first, "--last": last, "--from": start}
     if is_study(data):
@@ -126,12 +128,13 @@ def fit(
     if until is not None:
         raise typer.BadParameter("--until is for a study file, such as study.toml")
     starts = 8 if starts is None else starts
-    ours = model == Study().model
+    study = Study()
+    ours = model in models() and model == study.model
     if not ours and not (free and measure):
         raise typer.BadParameter(f"for {model}, say what to fit and to what: give --free and --measure")
     ranges = [read_range(text) for text in free or []]
     measured = dict(read_measure(text) for text in measure or [])
-    misfit = _misfit(data, model, ranges, measured, years=(first, last), start=start)
+    misfit = _misfit(data, model, ranges, measured, study if ours else None, years=(first, last), start=start)
     result = minimise(misfit, starts=starts, seed=seed or 0, workers=workers)
     console = screen()
     show_card(console, result)
@@ -293,36 +296,33 @@ def _misfit(
     model: str,
     ranges: list[tuple[str, tuple[float, float] | None]],
     measured: Mapping[str, tuple[str, bool]],
+    study: Study | None,
     *,
     years: tuple[int | None, int | None],
     start: float | None,
 ) -> Misfit:
-    """What is to be minimised; the shipped model begins, and is set, as in the demonstration."""
+    """What is to be minimised; the model of the demonstration begins, and is set, as in its study."""
     from calibration.dataset import read_dataset
     from calibration.misfit import Misfit
-    from calibration.study import Study
     from sd_cluster import Scenario, load
 
-    study = Study()
-    ours = model == study.model
     dataset = read_dataset(data, first=years[0], last=years[1])
-    loaded = load(model)
-    space = _space(loaded, ranges)
-    gauges = _measurement(measured, dataset)
-    base = Scenario("base", study.fixed if ours and data == study.region else {})
+    loaded = load(model) if study is None else study.plan.model
+    space = _space(loaded, ranges, study)
+    gauges = _measurement(measured, dataset, study)
+    base = Scenario("base", study.fixed if study is not None and data == study.region else {})
     last_year = max(float(series.years[-1]) for series in dataset.series.values() if len(series.years))
-    begin = start if start is not None else study.start if ours else loaded.horizon.start
+    begin = start if start is not None else loaded.horizon.start if study is None else study.start
     return Misfit(loaded, space, gauges, dataset, scenario=base, horizon=(begin, last_year))
 
 
-def _space(model: Model, ranges: list[tuple[str, tuple[float, float] | None]]) -> Space:
+def _space(model: Model, ranges: list[tuple[str, tuple[float, float] | None]], study: Study | None) -> Space:
     """The space to search: ranges given, else those of the model file, else those of the demonstration."""
-    from calibration.study import Study
     from sd_cluster import Space
     from sd_cluster.errors import ModelError
 
-    if not ranges:
-        return Space(dict(Study().free))
+    if study is not None and not ranges:
+        return Space(dict(study.free))
     chosen = {}
     for name, given in ranges:
         Space({name: given or (0.0, 1.0)}).check(model)  # first whether it can be set at all, then how far
@@ -333,15 +333,13 @@ def _space(model: Model, ranges: list[tuple[str, tuple[float, float] | None]]) -
     return Space(chosen)
 
 
-def _measurement(measured: Mapping[str, tuple[str, bool]], dataset: Dataset) -> Measurement:
+def _measurement(measured: Mapping[str, tuple[str, bool]], dataset: Dataset, study: Study | None) -> Measurement:
     """The gauges asked for, or those of the demonstration for the indicators that the data have."""
     from calibration.measurement import Level, Measurement
-    from calibration.study import Study
     from sd_cluster.errors import DataError
 
-    if measured:
+    if measured or study is None:
         return Measurement({name: Level(variable, scale=free) for name, (variable, free) in measured.items()})
-    study = Study()
     gauges = {name: gauge for name, gauge in study.measurement().gauges.items() if name in dataset.series}
     if not gauges:
         known = ", ".join(dataset.series)

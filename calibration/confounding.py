@@ -240,7 +240,7 @@ def _unexplained(local: Local, explained: Sequence[Floats]) -> list[Confounded]:
     for direction, weight in zip(axes.T, weights, strict=True):
         rest = direction - known @ (known.T @ direction)
         loading = np.flatnonzero(direction**2 >= TAKES_PART)
-        if weight >= 1.0 or rest @ rest < 0.5:
+        if weight >= 1.0 or rest @ rest < 0.5 or len(loading) < 2:  # spread over so many that none takes part
             continue
         if set_index(normalised(local.gram[np.ix_(loading, loading)])) > LEAST_INDEX:
             found += _moving(local, direction, structural=bool(weight < _EXACT * weights[-1]))

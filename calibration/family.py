@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from calibration.chains import laplace_root
 from calibration.fit import Fit
 from calibration.likelihood import Likelihood
+from calibration.modes import brought_inside
 from calibration.objective import Objective
 from calibration.optimisation import minimise
 from calibration.priors import LogNormal, Prior
-from calibration.searches import Counted
+from calibration.searches import Counted, Search
 from calibration.statistics import Floats
 from calibration.words import counted
 from sd_cluster.errors import FitError
@@ -132,10 +134,15 @@ class FamilyFit:
             found[:, rows] *= (prior.value(self.place[spread]) / prior.value(found[:, spread]))[:, None]
         return found
 
+    def held(self) -> tuple[Objective, Floats]:
+        """The same objective with its spreads held at their estimates, and the place in it: what may be profiled."""
+        place = self.place.copy()
+        place[[pool.spread for pool in self.objective.pools]] = 0.0
+        return _held(self.objective, self.place, self.priors), place
+
     def prior(self, name: str) -> Prior:
         """The prior of a pooled parameter, in whose coordinate regions differ."""
-        mean = pool_of(self.objective, name)[0]
-        return next(prior for _, its_mean, _, prior in self.objective._regional if its_mean == mean)
+        return self.objective.pool(name).prior
 
     def _relative_doubt(self, number: int) -> float:
         _, spread, _ = pool_of(self.objective, self.pooled[number])
@@ -155,6 +162,8 @@ def fit_alone(
     *,
     starts: int = 4,
     seed: int = 0,
+    search: Search | None = None,
+    folder: str | Path | None = None,
     workers: int | None = 1,
     progress: bool = False,
 ) -> tuple[Fit, ...]:
@@ -164,13 +173,24 @@ def fit_alone(
     ----------
     likelihoods, priors
         As for `Objective`.
-    starts, seed, workers, progress
+    starts, seed, search, workers, progress
         Of each fit, as in `minimise`.
+    folder
+        Where to keep starts, in a folder for each region; nothing is kept without one.
+
+    Raises
+    ------
+    FitError
+        As `minimise`.
     """
+    objectives = [Objective(one, _own_priors(one, priors)) for one in likelihoods]
     return tuple(
-        minimise(Objective(one, _own_priors(one, priors)), starts=starts, seed=seed, workers=workers, progress=progress)
-        for one in likelihoods
-    )
+        minimise(
+            one, starts=starts, seed=seed, search=search, workers=workers, progress=progress,
+            folder=None if folder is None else Path(folder) / f"region-{number}",
+        )
+        for number, one in enumerate(objectives, start=1)
+    )  # fmt: skip
 
 
 def fit_family(
@@ -232,15 +252,14 @@ def fit_family(
             before = steps
             if not settled and done < rounds:
                 place = _moved(objective, place, gains * steps)
-    kept = {objective._full(name): prior for name, prior in priors.items()}
+    kept = {objective.full_name(name): prior for name, prior in priors.items()}
     return FamilyFit(objective, place, root, doubts, kept, objective.own, objective.pooled, done, settled)
 
 
 def pool_of(objective: Objective, name: str) -> tuple[int, int, NDArray[np.intp]]:
     """Rows of a pooled parameter: of its mean, of its spread, and of the regions' distances from the mean."""
-    mean, spread = (objective.names.index(f"{what} of {name}") for what in ("mean", "spread"))
-    rows = [row for row, its_mean, _, _ in objective._regional if its_mean == mean]
-    return mean, spread, np.array(rows, dtype=np.intp)
+    pool = objective.pool(name)
+    return pool.mean, pool.spread, pool.rows
 
 
 def region_of(name: str) -> str:
@@ -269,7 +288,8 @@ def _together(objective: Objective, fits: Sequence[Fit]) -> Floats:
     found = dict(zip(objective.names, objective.start.tolist(), strict=True))
     alone: dict[str, list[float]] = {}
     for one, fit in zip(objective.likelihoods, fits, strict=True):
-        for name, place in zip(fit.names, fit.place.tolist(), strict=True):
+        inside = fit.place if fit.objective is None else brought_inside(fit.objective, fit.place)
+        for name, place in zip(fit.names, inside.tolist(), strict=True):
             alone.setdefault(name, []).append(place)
             if f"{name} [{one.region}]" in found:
                 found[f"{name} [{one.region}]"] = place
@@ -287,8 +307,13 @@ def _together(objective: Objective, fits: Sequence[Fit]) -> Floats:
     return place
 
 
+def is_family(objective: Objective) -> bool:
+    """Whether an objective pools something over regions enough to tell how far they differ."""
+    return bool(objective.pools) and len(objective.likelihoods) >= FEWEST
+
+
 def _held(objective: Objective, place: Floats, priors: Mapping[str, Prior]) -> Objective:
-    """The same objective with its spreads held where they are."""
+    """The same objective with its spreads held where they are: their places become zero."""
     values = dict(zip(objective.names, objective.values(place).tolist(), strict=True))
     spreads = {f"spread of {name}" for name in objective.pooled}
     pinned: dict[str, Prior] = {name: LogNormal(values[name], PINNED, source="held") for name in spreads}

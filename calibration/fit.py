@@ -94,6 +94,9 @@ class SeriesFit:
         Whose series it is.
     relative
         Whether residuals are logarithmic; else they are in `unit`.
+    innovations : shape (n,)
+        What is left of each residual once the ones before are known, in standard deviations, where the noise lets
+        residuals follow one another; empty for any other noise.
     """
 
     indicator: str
@@ -109,9 +112,10 @@ class SeriesFit:
     skipped: tuple[tuple[int, str], ...] = ()
     region: str = ""
     relative: bool = True
+    innovations: Floats = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        for array in (self.years, self.observed, self.predicted):
+        for array in (self.years, self.observed, self.predicted, self.innovations):
             array.setflags(write=False)
 
     @property
@@ -139,12 +143,15 @@ class SeriesFit:
 
     @property
     def durbin_watson(self) -> float:
-        """Durbin-Watson of the log residuals, over neighbouring figures."""
-        return durbin_watson(self.residuals)
+        """Durbin-Watson of the residuals over neighbouring figures, or of innovations where the noise has such."""
+        return durbin_watson(self.innovations if self.innovations.size else self.residuals)
 
     @property
     def in_waves(self) -> bool:
-        """True where residuals follow one another for years; not judged for few figures or noise at its floor."""
+        """True where residuals follow one another for years, beyond what the noise lets them.
+
+        Not judged for few figures or noise at its floor.
+        """
         return len(self.years) >= ENOUGH and self.durbin_watson < WAVES and self.noise_origin != "floor"
 
 

@@ -140,7 +140,7 @@ def _records(part: Plain) -> list[dict[str, object]]:
     return [{**one} for one in part if isinstance(one, dict)]
 
 
-_ARRAYS = {"years", "observed", "predicted", "origin", "end", "place"}
+_ARRAYS = {"years", "observed", "predicted", "innovations", "origin", "end", "place"}
 _FLOATS = {"value", "low", "high", "place", "error", "scale", "noise", "payoff"}
 
 

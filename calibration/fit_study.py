@@ -149,6 +149,8 @@ class FitStudy:
         What is done; None for what is left out.
     seed
         Of everything that is drawn.
+    remark
+        What a reader of the priors must know, such as how they came about; printed before them.
     """
 
     path: Path
@@ -168,6 +170,7 @@ class FitStudy:
     outlook: Outlook
     alternatives: tuple[Alternative, ...]
     seed: int
+    remark: str = ""
 
     def likelihoods(self) -> tuple[Likelihood, ...]:
         """One for each region.
@@ -194,9 +197,9 @@ class FitStudy:
             As `Objective`.
         """
         some = self.likelihoods() if likelihoods is None else tuple(likelihoods)
-        return Objective(some, self._priors_of(some), own=self.own, pooled=self.pooled)
+        return Objective(some, self.priors_of(some), own=self.own, pooled=self.pooled)
 
-    def _priors_of(self, likelihoods: Sequence[Likelihood]) -> dict[str, Prior]:
+    def priors_of(self, likelihoods: Sequence[Likelihood]) -> dict[str, Prior]:
         """Priors of what these likelihoods have: one of a shift that its training figures cannot tell is left out."""
         known = {name for one in likelihoods for name in one.names}
         known |= {f"{name} [{one.region}]" for one in likelihoods for name in one.names}

@@ -10,13 +10,11 @@ from calibration.statistics import SCATTER
 from calibration.words import about, counted, listed
 
 
-def nearness(fit: Fit) -> str:
-    """How near the model comes, over all series."""
+def nearness(fit: Fit, begun: str = "") -> str:
+    """How near the model comes, over all series, and where the search began (at its starts where not said)."""
     relative = [one for one in fit.series if one.relative]
-    text = (
-        f"The search moved {counted(len(fit.estimates), 'parameter')} from "
-        f"{counted(len(fit.starts), 'starting point')}."
-    )
+    begun = begun or counted(len(fit.starts), "starting point")
+    text = f"The search moved {counted(len(fit.estimates), 'parameter')} from {begun}."
     if relative:
         typical = [100 * float(np.median(np.abs(one.residuals))) for one in relative]
         order = np.argsort(typical)
@@ -72,6 +70,11 @@ def hanging_together(fit: Fit) -> str:
     if not parts:
         spread = " to ".join(dict.fromkeys(f"{one:.2f}" for one in (min(ratios), max(ratios))))
         parts.append(f"Residuals change sign from figure to figure (Durbin–Watson {spread}): no trend is left.")
+    remembering = [_named(one, fit) for one in fit.series if one.innovations.size]
+    if remembering:
+        parts.append(
+            f"Of {listed(remembering)}, whose noise lets residuals follow one another, the ratio is of innovations."
+        )
     return " ".join(parts)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.chains import laplace_root, quiet_arviz
+from calibration.modes import posterior_mode
 from calibration.noise import AutoRegressive
 from calibration.statistics import Bools, Floats
 from calibration.words import counted
@@ -162,8 +163,9 @@ def predict(
     objective
         Whose unknowns the draws are; only the figures of its likelihoods are known.
     source
-        Where draws come from: "prior"; a posterior; a fit, or its place, shape (n_unknowns,), for the Laplace
-        approximation around it; or places, shape (n_draws, n_unknowns).
+        Where draws come from: "prior"; a posterior; the fit of a family; another fit, or its place, shape
+        (n_unknowns,), for the Laplace approximation around the mode of the posterior near it (an estimate at a bound
+        lies far out of that); or places, shape (n_draws, n_unknowns).
     years : increasing
         Of the figures; the run is prolonged where needed.
     seed
@@ -325,9 +327,13 @@ def places_from(objective: Objective, source: Any, draws: int, seed: int) -> tup
             return every, "posterior"
         chosen = np.random.default_rng([seed, 2]).choice(len(every), draws, replace=False)
         return every[np.sort(chosen)], "posterior"
+    if callable(getattr(source, "draws", None)):
+        if tuple(source.names) != tuple(objective.names):
+            raise FitError("the family has other unknowns than the objective; fit the family of that objective")
+        return np.asarray(source.draws(draws, seed), dtype=float), "Laplace approximation of the family"
     given = np.asarray(getattr(source, "place", source), dtype=float)
     if given.shape == (size,):
-        return laplace_places(objective, given, draws, seed)
+        return laplace_places(objective, posterior_mode(objective, given), draws, seed)
     if given.ndim != 2 or given.shape[1] != size or not np.isfinite(given).all():
         raise FitError(
             f"places of shape {given.shape} do not fit {counted(size, 'unknown')}; expected a finite (n_draws, {size})"

@@ -27,7 +27,7 @@ from calibration.likelihood_checks import (
     own_value,
     whole_horizon,
 )
-from calibration.measurement import Chain, Measurement
+from calibration.measurement import Measurement
 from calibration.noise import Noise
 from calibration.outcome import Evaluated, Outcome
 from calibration.patterns import Judge
@@ -138,6 +138,15 @@ class Likelihood:
         self._measured = np.array(
             [self.outputs.index(self.model.variable(name).name) for name in self.measurement.variables], dtype=np.intp
         )
+        self._points = {
+            name: self._rows[places][:, :, None] * len(self.outputs) + self._measured[columns]
+            for name, (places, columns) in self.measurement.points(self._years, self._times)
+        }
+        self._still = {
+            name: self.measurement.shift_factors(name, years, np.zeros(0))
+            for name, years in self._years.items()
+            if self._extras.shifts[name].start == self._extras.shifts[name].stop
+        }
         self._last: tuple[bytes, Evaluated] | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -377,14 +386,16 @@ class Likelihood:
             jacobian = np.zeros((*outputs.shape, 0)) if slopes else None
         gradient = np.zeros(len(self.names)) if slopes else None
         outcomes, jacobians, payoff = {}, {}, 0.0
-        seen = outputs[self._rows][:, self._measured]
-        slopes_of = self._chain(seen) if slopes else {}
-        for name, raw in self.measurement.predict(self._years, self._times, seen):
-            outcome, moved = self._outcome(name, np.asarray(raw), extras)
+        for name, gauge in self.measurement.gauges.items():
+            samples = outputs.take(self._points[name])
+            raw = np.asarray(gauge.read(samples, self._years[name]))
+            shifts, factor = self._shifts_of(name, extras), self._factor(name, extras)
+            outcome = self._outcome(name, raw * (shifts[0] * factor), extras)
             outcomes[name] = outcome
             payoff += outcome.judged.payoff
             if gradient is not None and jacobian is not None:
-                full = self._jacobian(name, np.asarray(raw), moved, slopes_of[name], jacobian, extras)
+                slopes_of = gauge.slopes(samples, self._years[name])
+                full = self._jacobian(name, raw, slopes_of, jacobian, shifts, factor)
                 jacobians[name] = full
                 gradient += full.T @ outcome.judged.slope
                 place = self._extras.noise[name]
@@ -400,11 +411,9 @@ class Likelihood:
             raise SimulationError(f"{self.region}: the figures have no finite likelihood at this point")
         return Evaluated(payoff, outcomes, gradient, jacobians, tuple(judges))
 
-    def _outcome(self, name: str, raw: Floats, extras: Floats) -> tuple[Outcome, Floats]:
-        """A series judged, and the factors on its raw predictions."""
+    def _outcome(self, name: str, predicted: Floats, extras: Floats) -> Outcome:
+        """A series judged."""
         one, noise = self.series[name], self.noise[name]
-        moved = self._shifted(name, one.years, extras)[0] * self._factor(name, extras)
-        predicted = raw * moved
         check_predictions(self.region, name, one.years, predicted, noise)
         judged = noise.judge(
             one.years, one.values, predicted, extras[self._extras.noise[name]], one.errors, free_scale=self.solved(name)
@@ -413,7 +422,12 @@ class Likelihood:
             raise SimulationError(
                 f"{self.region}: no factor above zero brings what the model gives for '{name}' near its figures"
             )
-        return Outcome(one.years, one.values, judged.factor * predicted, judged), moved
+        return Outcome(one.years, one.values, judged.factor * predicted, judged)
+
+    def _shifts_of(self, name: str, extras: Floats) -> tuple[Floats, Floats]:
+        """Factors of an indicator's level shifts in the years of its figures, and their derivatives."""
+        still = self._still.get(name)
+        return self._shifted(name, self._years[name], extras) if still is None else still
 
     def _shifted(self, name: str, years: Floats, extras: Floats) -> tuple[Floats, Floats]:
         return self.measurement.shift_factors(name, years, extras[self._extras.shifts[name]])
@@ -421,34 +435,32 @@ class Likelihood:
     def _factor(self, name: str, extras: Floats) -> float:
         return float(extras[self._extras.factors[name]]) if name in self._extras.factors else 1.0
 
-    def _chain(self, seen: Floats) -> dict[str, Chain]:
-        """For each indicator: rows of the grid of moments, columns of the outputs, slopes."""
-        found = {}
-        for name, (places, which, slopes) in self.measurement.slopes(self._years, self._times, seen):
-            found[name] = self._rows[places], self._measured[which], slopes
-        return found
-
     def _jacobian(
-        self,
-        name: str,
-        raw: Floats,
-        moved: Floats,
-        chain: Chain,
-        jacobian: Floats,
-        extras: Floats,
+        self, name: str, raw: Floats, slopes: Floats, jacobian: Floats, shifts: tuple[Floats, Floats], factor: float
     ) -> Floats:
-        """Derivatives of the predictions of one series (before a solved factor), shape (n_figures, n_names)."""
-        rows, columns, slopes = chain
+        """Derivatives of the predictions of one series (before a solved factor), shape (n_figures, n_names).
+
+        Parameters
+        ----------
+        name, raw
+            The indicator, and its statistics before shifts and factor.
+        slopes : shape (n_figures, n_points, n_variables)
+            Of the statistics by the points of the trajectory.
+        jacobian : shape (n_moments, n_outputs, n_free)
+            Of the trajectory.
+        shifts, factor
+            As `_shifts_of` and `_factor` give them.
+        """
         full = np.zeros((len(raw), len(self.names)))
-        count = len(self.free)
+        count, (level, by_shift) = len(self.free), shifts
         if count:
-            samples = jacobian[rows[:, :, None], columns[None, None, :]]
-            full[:, :count] = moved[:, None] * np.einsum("ypv,ypvk->yk", slopes, samples)
-        place, one = self._extras.shifts[name], self.series[name]
-        by_shift = self._shifted(name, one.years, extras)[1] * self._factor(name, extras)
-        full[:, count + place.start : count + place.stop] = raw[:, None] * by_shift
+            samples = jacobian.reshape(-1, count).take(self._points[name], axis=0)
+            full[:, :count] = (level * factor)[:, None] * np.einsum("ypv,ypvk->yk", slopes, samples)
+        if by_shift.size:
+            place = self._extras.shifts[name]
+            full[:, count + place.start : count + place.stop] = raw[:, None] * (factor * by_shift)
         if name in self._extras.factors:
-            full[:, count + self._extras.factors[name]] = raw * self._shifted(name, one.years, extras)[0]
+            full[:, count + self._extras.factors[name]] = raw * level
         return full
 
     def _watch(self, judge: Judge, times: Floats, outputs: Floats, jacobian: Floats | None) -> tuple[float, Floats]:

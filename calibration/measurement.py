@@ -91,13 +91,14 @@ class _Linear(_OneVariable):
 
     def read(self, samples: Floats, years: Floats) -> Floats:
         """The weighted sum, shape (n_years,)."""
-        total: Floats = np.sum(samples.sum(axis=2) * self.weights(years), axis=1)
+        total: Floats = (samples.sum(axis=2) * self.weights(years)).sum(axis=1)
         return total
 
     def slopes(self, samples: Floats, years: Floats) -> Floats:
         """The weights, in the shape of the samples."""
-        weights = np.broadcast_to(self.weights(years), samples.shape[:2])
-        return np.repeat(weights[:, :, None], samples.shape[2], axis=2)
+        found = np.empty(samples.shape)
+        found[...] = self.weights(years)[..., None]
+        return found
 
 
 @dataclass(frozen=True)
@@ -534,6 +535,19 @@ class Measurement:
         """
         return np.unique(np.concatenate([self._asked(name, some).ravel() for name, some in years.items()]))
 
+    def points(
+        self, years: Mapping[str, Floats], times: Floats
+    ) -> Iterator[tuple[str, tuple[NDArray[np.intp], NDArray[np.intp]]]]:
+        """Where each indicator looks at the trajectory, arguments as for `predict`.
+
+        Yields
+        ------
+        indicator, (places, columns)
+            Rows of the outputs, shape (n_years, n_points), and columns, shape (n_variables,).
+        """
+        for name, some in years.items():
+            yield name, self._places(name, some, times)
+
     def predict(self, years: Mapping[str, Floats], times: Floats, outputs: Floats) -> Iterator[tuple[str, Floats]]:
         """Each indicator's statistics, without its unknown scale and its level shifts.
 
@@ -550,9 +564,8 @@ class Measurement:
         ------
         indicator, statistics : shape (n_years,)
         """
-        for name, some in years.items():
-            places, columns = self._places(name, some, times)
-            yield name, self.gauges[name].read(outputs[places[:, :, None], columns], some)
+        for name, (places, columns) in self.points(years, times):
+            yield name, self.gauges[name].read(outputs[places[:, :, None], columns], years[name])
 
     def slopes(self, years: Mapping[str, Floats], times: Floats, outputs: Floats) -> Iterator[tuple[str, Chain]]:
         """What the chain rule needs from trajectory to statistic, arguments as for `predict`.
@@ -566,9 +579,8 @@ class Measurement:
             Rows of `outputs`, shape (n_years, n_points); its columns, shape (n_variables,); derivatives, shape
             (n_years, n_points, n_variables).
         """
-        for name, some in years.items():
-            places, columns = self._places(name, some, times)
-            yield name, (places, columns, self.gauges[name].slopes(outputs[places[:, :, None], columns], some))
+        for name, (places, columns) in self.points(years, times):
+            yield name, (places, columns, self.gauges[name].slopes(outputs[places[:, :, None], columns], years[name]))
 
     def shift_factors(self, indicator: str, years: Floats, values: Floats) -> tuple[Floats, Floats]:
         """What the level shifts of an indicator multiply its statistics by.

@@ -26,6 +26,9 @@ TRIALS = 150
 def posterior_mode(objective: Objective, places: ArrayLike) -> Floats:
     """Find the place of greatest posterior density near the best points of a search.
 
+    Spreads between regions stay where they are: the density of all places at once grows without end as a spread widens
+    and the distances shrink, so its maximum says nothing of where the posterior is. `fit_family` finds spreads.
+
     Parameters
     ----------
     objective
@@ -49,24 +52,33 @@ def _climb(objective: Objective, inside: Floats) -> tuple[float, Floats]:
     """Minus the log density of the mode reached from a place, and where it is."""
     from scipy.optimize import minimize
 
-    def falling(where: Floats) -> tuple[float, Floats]:
+    moving = np.setdiff1d(np.arange(inside.size), [pool.spread for pool in objective.pools])
+
+    def whole(some: Floats) -> Floats:
+        where = inside.copy()
+        where[moving] = some
+        return where
+
+    def falling(some: Floats) -> tuple[float, Floats]:
         try:
-            density, slopes = objective.log_density(where)
+            density, slopes = objective.log_density(whole(some))
         except SimulationError:
-            return np.inf, np.zeros(where.size)
-        return -density, -slopes
+            return np.inf, np.zeros(some.size)
+        return -density, -slopes[moving]
 
-    def curvature(where: Floats) -> Floats:
-        found: Floats = objective.information(where, data_only=True) + np.diag(_bends(objective, where))
-        return found
+    def curvature(some: Floats) -> Floats:
+        where = whole(some)
+        found = objective.information(where, data_only=True) + np.diag(_bends(objective, where))
+        return np.asarray(found[np.ix_(moving, moving)])
 
-    before = falling(inside)[0]
+    before = falling(inside[moving])[0]
     if not np.isfinite(before):
         return np.inf, inside
     found = minimize(
-        falling, inside, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-4, "maxiter": TRIALS}
-    )
-    reached = np.asarray(found.x, dtype=float)
+        falling, inside[moving], jac=True, hess=curvature, method="trust-exact",
+        options={"gtol": 1e-4, "maxiter": TRIALS},
+    )  # fmt: skip
+    reached = whole(np.asarray(found.x, dtype=float))
     return (float(found.fun), reached) if np.isfinite(reached).all() and found.fun <= before else (before, inside)
 
 

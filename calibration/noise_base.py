@@ -150,7 +150,7 @@ class Noise(ABC):
 
 def without(direction: Floats, root: Floats) -> Floats:
     """A root of information less what one direction of its rows takes up, shape (n, n)."""
-    unit = direction / np.linalg.norm(direction)
+    unit = direction / math.sqrt(float(direction @ direction))
     whole = np.diag(root) if root.ndim == 1 else root
     found: Floats = whole - np.outer(unit, unit @ whole)
     return found
@@ -158,7 +158,7 @@ def without(direction: Floats, root: Floats) -> Floats:
 
 def errors_of(figures: Floats, errors: Floats | None) -> Floats:
     """Known standard errors, zero where not known."""
-    return np.zeros_like(figures) if errors is None else np.nan_to_num(errors, nan=0.0)
+    return np.zeros(figures.shape) if errors is None else np.nan_to_num(errors, nan=0.0)
 
 
 def check_known(noise: Any, name: str, *, zero: bool) -> None:

@@ -92,10 +92,10 @@ class Scaled(Noise):
         """Figures and predictions on the scale on which the noise is added."""
         wrong = errors_of(observed, errors)
         if not self.logarithmic:
-            flat = np.zeros_like(observed)
-            return Sight(observed - predicted, predicted, np.ones_like(predicted), wrong, flat)
+            flat = np.zeros(observed.shape)
+            return Sight(observed - predicted, predicted, np.ones(predicted.shape), wrong, flat)
         logs = np.log(observed)
-        return Sight(logs - np.log(predicted), np.ones_like(observed), 1.0 / predicted, wrong / observed, -logs)
+        return Sight(logs - np.log(predicted), np.ones(observed.shape), 1.0 / predicted, wrong / observed, -logs)
 
     def scattered(self, predicted: Floats, residuals: Floats) -> Floats:
         """Predictions with residuals on the scale of the noise."""
@@ -140,13 +140,13 @@ def gaussian(sight: Sight, whitener: Floats, moved: Sequence[Floats], free_scale
         part = whitener * one * whitener if whitener.ndim == 1 else whitener @ one @ whitener.T
         parts.append(part)
         value_slopes[k] = 0.5 * ((part.sum() if part.ndim == 1 else part.trace()) - white @ times(part, white))
-    told = np.array([[0.5 * np.sum(one * other) for other in parts] for one in parts]).reshape(len(moved), len(moved))
+    told = np.array([0.5 * float((one * other).sum()) for one in parts for other in parts])
     return Judged(
         payoff=-float(pointwise.sum()),
         slope=-times(whitener.T, white) * tangent,
         value_slopes=value_slopes,
         root=without(turn, root) if free_scale else root,
-        value_information=told,
+        value_information=told.reshape(len(moved), len(moved)),
         cross=np.zeros((len(white), len(moved))),
         factor=factor,
         pointwise=pointwise,
@@ -159,7 +159,7 @@ def independent(
     """Normal residuals that know nothing of one another."""
     sight, scale = noise.sight(observed, predicted, errors), noise.scale_at(values)
     variance = scale**2 + sight.errors**2
-    moved = [np.full_like(variance, 2.0 * scale)] if noise.scale is None else []
+    moved = [np.full(variance.shape, 2.0 * scale)] if noise.scale is None else []
     return gaussian(sight, 1.0 / np.sqrt(variance), moved, free_scale, log=noise.logarithmic)
 
 

@@ -9,9 +9,11 @@ spread, in the non-centred form (Betancourt and Girolami 2015, doi 10.1201/b1850
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.history import digest
 from calibration.likelihood import Likelihood
@@ -28,6 +30,43 @@ OFFSET = Normal(0.0, 1.0, source="what a spread means")
 
 FARTHEST = 6.0
 """A start is no farther out than this, in places: the model's own value may stand at an end of its prior."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One pooled parameter among the unknowns of an objective.
+
+    A region's coordinate is that of the mean plus the spread times the region's own place; its prior turns that into
+    its value.
+
+    Attributes
+    ----------
+    name
+        The parameter, as the model has it.
+    mean, spread
+        Rows of the unknowns that hold the place of the typical region and the spread.
+    rows : shape (n_regions,)
+        Rows that hold the distances of the regions from the mean, in spreads.
+    regions
+        Names of the regions, in the order of `rows`.
+    priors
+        The prior of each region, in whose coordinate it differs from the mean; usually one and the same.
+    """
+
+    name: str
+    mean: int
+    spread: int
+    rows: NDArray[np.intp]
+    regions: tuple[str, ...]
+    priors: tuple[Prior, ...]
+
+    def __post_init__(self) -> None:
+        self.rows.setflags(write=False)
+
+    @property
+    def prior(self) -> Prior:
+        """Of the typical region: that of the first."""
+        return self.priors[0]
 
 
 class Objective:
@@ -57,6 +96,8 @@ class Objective:
         The model's own values as a place; medians of the priors where it has none.
     noise_names
         Those unknowns that belong to noise.
+    pools
+        One `Pool` for each pooled parameter; none where there is one region only.
     model
         Of the first region.
 
@@ -83,14 +124,15 @@ class Objective:
         if len(set(regions)) < len(regions):
             raise FitError(f"two likelihoods bear one region ({', '.join(regions)}); give each its own `region`")
         self.model = self.likelihoods[0].model
-        self.own, self.pooled = tuple(map(self._full, own)), tuple(map(self._full, pooled))
+        self.own, self.pooled = tuple(map(self.full_name, own)), tuple(map(self.full_name, pooled))
         self._many, self._inside = len(self.likelihoods) > 1, inside
-        given = {self._full(name): prior for name, prior in priors.items()}
+        given = {self.full_name(name): prior for name, prior in priors.items()}
         _check_named(self.likelihoods, given, self.own, self.pooled)
         self._collect(given)
         self.start = self._start()
 
-    def _full(self, name: str) -> str:
+    def full_name(self, name: str) -> str:
+        """The model's own name of a variable; any other name as it is."""
         return self.model.variable(name).name if name in self.model else name
 
     def _collect(self, given: Mapping[str, Prior]) -> None:
@@ -100,7 +142,8 @@ class Objective:
         noisy: list[str] = []
         self._regional: list[tuple[int, int, int, Prior]] = []  # unknown, its mean, its spread, the prior it has
         means: dict[str, tuple[int, int]] = {}
-        self._at: list[list[int]] = []
+        regions: dict[str, list[tuple[int, str, Prior]]] = {}
+        self._at: list[NDArray[np.intp]] = []
         for one in self.likelihoods:
             defaults = one.default_priors()
             places = []
@@ -119,13 +162,15 @@ class Objective:
                         means[name] = (len(unknowns) - 2, len(unknowns) - 1)
                     unknowns[shown] = OFFSET
                     self._regional.append((len(unknowns) - 1, *means[name], prior))
+                    regions.setdefault(name, []).append((len(unknowns) - 1, one.region, prior))
                 elif shown not in unknowns:
                     unknowns[shown] = prior
                 self._units[shown] = one.unit(name)
                 noisy += [shown] if name in one.noise_names else []
                 places.append(list(unknowns).index(shown))
-            self._at.append(places)
+            self._at.append(np.array(places, dtype=np.intp))
         self.priors, self._stack = unknowns, PriorStack(list(unknowns.values()))
+        self.pools = tuple(_pool(name, *means[name], some) for name, some in regions.items())
         self.names = tuple(unknowns)
         self.noise_names = tuple(noisy)
 
@@ -158,6 +203,21 @@ class Objective:
                 spread = float(np.asarray(self.priors[self.names[pooled[row][1]]].value(0.0)))
                 place[row] = np.clip((at - place[mean]) / spread, -FARTHEST, FARTHEST)
         return place
+
+    def pool(self, name: str) -> Pool:
+        """Of a pooled parameter.
+
+        Raises
+        ------
+        FitError
+            If the parameter is not pooled; the text names the nearest one that is.
+        """
+        for one in self.pools:
+            if one.name == self.full_name(name):
+                return one
+        pooled = [one.name for one in self.pools]
+        told = f"; pooled are {', '.join(pooled)}" if pooled else ", and nothing else is"
+        raise FitError(f"'{name}' is not pooled{near(name, pooled)}{told}")
 
     def unit(self, name: str) -> str:
         """Unit of an unknown's value; `dmnl` for what has none."""
@@ -277,8 +337,23 @@ class Objective:
             more, slope = one.payoff_and_gradient(values[at])
             misfit += more
             gradient[at] += slope
-        found: Floats = self._slopes(place, values).T @ gradient
-        return misfit, found
+        return misfit, self._pulled_back(place, values, gradient)
+
+    def _pulled_back(self, place: Floats, values: Floats, gradient: Floats) -> Floats:
+        """Derivatives by the places from those by the values: the transposed slopes times these."""
+        by_place = self._stack.slope(place)
+        found: Floats = by_place * gradient
+        for row, mean, spread, prior in self._regional:
+            told = float(prior.slope(place[mean] + values[spread] * place[row])) * gradient[row]
+            found[row] = values[spread] * told
+            found[mean] += told
+            found[spread] += place[row] * by_place[spread] * told
+        return found
+
+
+def _pool(name: str, mean: int, spread: int, some: Sequence[tuple[int, str, Prior]]) -> Pool:
+    rows, regions, priors = zip(*some, strict=True)
+    return Pool(name, mean, spread, np.array(rows, dtype=np.intp), regions, priors)
 
 
 def _spread_of(prior: Prior) -> Prior:

@@ -42,7 +42,8 @@ class Point:
     place : shape (n_unknowns,)
         Where all unknowns are.
     payoff, misfit
-        The payoff there (infinite where no run was possible), and the part of it that is not the priors'.
+        The payoff there (infinite where no run was possible), and the part of it that is not the priors'; distances
+        of regions from the mean that is pinned are not.
     slope
         Derivative of the least payoff by `x`.
     runs
@@ -78,6 +79,7 @@ class Pinned:
         self.row = position(landscape, name) if name else None
         self.pooled = pooled_from(landscape, name)
         self._every = list(landscape.priors.values())
+        self._regional = [k for k, one in enumerate(landscape.names) if pooled_from(landscape, one) is not None]
         self.prior = self._every[(self.row or 0) if self.pooled is None else self.pooled[0]]
         self._limits = np.array([_middle(prior) for prior in self._every]).T
         self._stiff = (WALL * spreads(landscape)) ** -2
@@ -156,9 +158,15 @@ class Pinned:
     def _point(self, x: float, others: Floats, counted: _Counted) -> Point:
         place = self.place_of(x, others)
         payoff, gradient = self.judge(place)
-        penalty = penalty_and_slope(self.landscape, place)[0] if self.priors else 0.0
+        penalty = penalty_and_slope(self.landscape, place)[0] - self._apart(place) if self.priors else 0.0
         slope = float(gradient @ self.moves(place)[0])
         return Point(x, place, payoff, payoff - penalty, slope, counted.runs)
+
+    def _apart(self, place: Floats) -> float:
+        """The penalty of regions for their distances from a mean: of a mean it is the regions that tell, no prior."""
+        if self.pooled is not None:
+            return 0.0
+        return sum(float(self._every[k].penalty(place[k])) for k in self._regional)
 
     def place_of(self, x: float, others: Floats) -> Floats:
         """The place of all unknowns, shape (n_unknowns,)."""

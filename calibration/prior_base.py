@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -101,7 +102,12 @@ class Prior(ABC):
 
     def _within(self, value: Floats) -> Floats:
         """Values brought to the nearest number strictly between the ends."""
-        return np.clip(value, np.nextafter(self.low, np.inf), np.nextafter(self.high, -np.inf))
+        return np.minimum(np.maximum(value, self._inside[0]), self._inside[1])
+
+    @cached_property
+    def _inside(self) -> tuple[Floats, Floats]:
+        """The numbers next to the ends."""
+        return np.nextafter(self.low, np.inf), np.nextafter(self.high, -np.inf)
 
     def _refuse(self, what: str) -> FitError:
         return FitError(f"{type(self).__name__} prior {what}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -117,7 +118,7 @@ class LogUniform(_Bounded):
         if not 0.0 < self.low < self.high:
             raise self._refuse(f"goes from {self.low:g} to {self.high:g}; expected 0 < low < high")
 
-    @property
+    @cached_property
     def _ends(self) -> tuple[Floats, Floats]:
         return np.log(self.low), np.log(self.high)
 

@@ -11,6 +11,7 @@ import numpy as np
 from calibration.chains import laplace_root
 from calibration.family import FamilyFit, pool_of, region_of
 from calibration.fit import Fit
+from calibration.modes import brought_inside
 from calibration.statistics import Floats
 from calibration.words import listed, quoted
 from sd_cluster.errors import FitError
@@ -103,11 +104,12 @@ def shrinkage(fit: FamilyFit, alone: Sequence[Fit]) -> tuple[Shrinkage, ...]:
     objectives = [one.objective for one in alone if one.objective is not None]
     if tuple(one.likelihoods[0].region for one in objectives) != regions:
         raise FitError(f"expected a fit of each region of the family, in their order: {listed(quoted(regions))}")
+    places = [brought_inside(its, one.place) for its, one in zip(objectives, alone, strict=True)]
     errors = [
-        np.sqrt(np.sum(laplace_root(its, one.place) ** 2, axis=1)) for its, one in zip(objectives, alone, strict=True)
+        np.sqrt(np.sum(laplace_root(its, where) ** 2, axis=1)) for its, where in zip(objectives, places, strict=True)
     ]
     sure = [dict(zip(one.names, some, strict=True)) for one, some in zip(alone, errors, strict=True)]
-    at = [dict(zip(one.names, one.place, strict=True)) for one in alone]
+    at = [dict(zip(one.names, where, strict=True)) for one, where in zip(alone, places, strict=True)]
     return tuple(_shrunk(fit, name, at, sure) for name in fit.pooled)
 
 

@@ -60,7 +60,9 @@ STAGES: Mapping[str, Stage] = {
     stage.key: stage
     for stage in (
         Stage("audit", "The figures", stages_before.audit_data),
-        Stage("prior", "What was assumed", stages_before.check_priors),
+        Stage(
+            "prior", "What was assumed", stages_before.check_priors, lambda study: study.remark or None,
+        ),
         Stage("structure", "What such figures could tell", stages_before.judge_structure),
         Stage("fit", "Data against model", stages_fit.search, lambda study: repr(study.searching)),
         Stage("quality", "How good the fit is", stages_fit.assess_quality, needs=("fit",)),
@@ -77,7 +79,9 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             "validation", "Figures held out", stages_after.validate_held_out,
-            lambda study: repr((study.holding, study.searching.search, study.drawing)),
+            lambda study: repr(
+                (study.holding, study.searching if study.pooled else study.searching.search, study.drawing)
+            ),
         ),
         Stage(
             "comparison", "Other models of the same figures", stages_after.compare_models,

@@ -9,9 +9,11 @@ import numpy as np
 
 from calibration.chapter import Block, Bullets, Chapter, Heading, Paragraph, Rows, rows_of
 from calibration.fit import Fit
+from calibration.fit_study import HoldingOut
 from calibration.landscape import is_relative
+from calibration.stages_family import leaves_region_out, left_out
 from calibration.statistics import Floats
-from calibration.study_work import Work, first, joined, whole
+from calibration.study_work import Work, first, joined
 from calibration.words import cell, counted, fixed, listed, quoted, span_of
 from sd_cluster.look import sentence_case, unit_label
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from calibration.forecasts import Forecast
     from calibration.posterior import Posterior
-    from calibration.validation import Validation
+    from calibration.validation import Split, Validation
 
 MOST = 14
 """Sentences of one kind that the report prints."""
@@ -295,7 +297,6 @@ def _quantiles(times: Floats, runs: Floats, unit: str) -> pd.DataFrame:
 
 def validate_held_out(work: Work) -> Chapter:
     """Fit a part of the figures, forecast the rest, and hold the forecast against naive ones."""
-    from calibration.validation import validate
     from calibration.validation_figures import draw_agreement, draw_calibration, draw_forecast
 
     split, holding = work.split, work.study.holding
@@ -305,20 +306,10 @@ def validate_held_out(work: Work) -> Chapter:
             "year or a region under [hold_out] in the study file to find out."
         )
         return Chapter("validation", "", (Paragraph(text),))
-    fit = work.trained
-    drawn = work.sampled(fit, "training") if holding.bands == "posterior" else None
-    source = drawn if drawn is not None else work.mode(fit)
-    found = validate(fit, split, source=source, draws=holding.draws, seed=work.study.seed)
+    found, text = left_out(work) if leaves_region_out(work) else _forecast(work, split, holding)
     work.table(found.frame(), "validation")
-    fit.save(work.folder / "training-fit.json")
-    what = f"figures after {split.last:.0f}" if split.last is not None else f"all figures of {split.held[0].region}"
-    count = sum(len(one.years) for one in found.series)
     blocks: list[Block] = [
-        Paragraph(
-            f"The model was fitted again without {what}, and then asked for them: {counted(count, 'figure')} in "
-            f"{counted(len(found.series), 'series', 'series')}. Naive forecasts of the same years had the same past. "
-            f"Bands come from the {found.origin}."
-        ),
+        Paragraph(f"{text} Bands come from the {found.origin}."),
         Bullets(first(_plainly(found), 2 * MOST, "sentences")),
         _skill(found),
     ]
@@ -333,6 +324,25 @@ def validate_held_out(work: Work) -> Chapter:
     caption = "Observed against predicted figures, known and held out."
     blocks.append(work.draw(draw_agreement(found, region=shown[0]), "agreement", work.of_region(caption, shown[0])))
     return Chapter("validation", "", tuple(blocks), _skill_numbers(found))
+
+
+def _forecast(work: Work, split: Split, holding: HoldingOut) -> tuple[Validation, str]:
+    """The figures held out, forecast by a fit of the others; and how that was done, in words."""
+    from calibration.validation import validate
+
+    fit = work.trained
+    drawn = work.sampled(fit, "training") if holding.bands == "posterior" else None
+    source = drawn if drawn is not None else work.laplace(fit, work.trained_family)
+    found = validate(fit, split, source=source, draws=holding.draws, seed=work.study.seed)
+    fit.save(work.folder / "training-fit.json")
+    what = f"figures after {split.last:.0f}" if split.last is not None else f"all figures of {split.held[0].region}"
+    count = sum(len(one.years) for one in found.series)
+    text = (
+        f"The model was fitted again without {what}, and then asked for them: {counted(count, 'figure')} in "
+        f"{counted(len(found.series), 'series', 'series')}. Naive forecasts "
+        + ("of the same years had the same past." if split.last is not None else "are the middle of the other regions.")
+    )
+    return found, text
 
 
 def _plainly(found: Validation) -> list[str]:
@@ -386,8 +396,8 @@ def compare_models(work: Work) -> Chapter:
     how = work.study.searching
     fits: dict[str, Fit] = {work.study.name: work.fit}
     for one in alternatives:
-        objective = work.study.of(one).objective()
-        fits[one.name] = whole(work.searched(objective, how, "alternative"), how.starts)
+        study = work.study.of(one)
+        fits[one.name] = work.searched(study, study.objective(), how, "alternative")
     found = compare(fits, "aicc")
     work.table(found.frame(), "comparison")
     heads = (("model", "left"), ("unknowns", "right"), ("log-likelihood", "right"), ("AICc", "right"),

@@ -97,6 +97,7 @@ def check_priors(work: Work) -> Chapter:
             "What was held to be likely before the figures were seen, and where that comes from. An even prior says "
             "only between which ends a value lies; the other kinds pull."
         ),
+        *([Paragraph(work.study.remark)] if work.study.remark else []),
         _priors(work),
         Paragraph(
             f"{counted(PRIOR_DRAWS, 'draw')} of these priors were run through the model and its noise, in the years of "
@@ -120,9 +121,11 @@ def _priors(work: Work) -> Rows:
              ("source", "left small"))  # fmt: skip
     body, table = [], []
     seen: set[str] = set()
+    apart = {work.objective.names[row] for pool in work.objective.pools for row in pool.rows}
     for name, prior in work.objective.priors.items():
         low, middle, high = quantiles_of(prior)
         unit = unit_label(work.objective.unit(name)).replace("dimensionless", "–")
+        unit = "spreads from the mean" if name in apart else unit
         source = prior.source or "stated in the study file"
         brief = "as above" if len(source) > LONG and source in seen else source
         seen.add(source)
@@ -150,7 +153,11 @@ def judge_structure(work: Work) -> Chapter:
         raise FitError(f"none of {PLACES} places drawn from the priors can be run; narrow the priors")
     names = work.objective.names
     narrowed = np.array([one.narrowed for one in found])
-    idle = [bool(np.all([np.isinf(one.data_errors[k]) for one in found])) for k in range(len(names))]
+    of_all = {names[row] for pool in work.objective.pools for row in (pool.mean, pool.spread)}  # told by the regions
+    idle = [
+        name not in of_all and bool(np.all([np.isinf(one.data_errors[k]) for one in found]))
+        for k, name in enumerate(names)
+    ]
     ranks, told = [one.rank for one in found], [one.told for one in found]
     table = pd.DataFrame(
         {

@@ -11,10 +11,11 @@ import numpy as np
 
 from calibration import fit_words
 from calibration.chapter import Block, Bullets, Chapter, Heading, Paragraph, Rows, rows_of
+from calibration.family import region_of
 from calibration.fit import Fit
 from calibration.lines import lines_of
 from calibration.profiles import Profile
-from calibration.statistics import Floats
+from calibration.stages_family import mean_and_spread
 from calibration.study_work import Work, first, joined
 from calibration.words import about, cell, fixed, span_of
 from sd_cluster.look import unit_label
@@ -44,7 +45,8 @@ def search(work: Work) -> Chapter:
     fit = work.fit
     write_fit_tables(fit, work.folder / "tables")
     payoffs = np.array([one.payoff for one in fit.starts if not one.failed])
-    blocks: list[Block] = [Paragraph(fit_words.nearness(fit))]
+    begun = "" if work.family is None else "where regions stand by themselves"
+    blocks: list[Block] = [Paragraph(fit_words.nearness(fit, begun))]
     for region in work.regions:
         run = simulate_fit(fit, region=region)
         run.save(_made(work, "runs") / f"{work.named('fitted', region)}.nc")
@@ -60,17 +62,19 @@ def search(work: Work) -> Chapter:
             blocks.append(work.draw(draw_fit(some, lines), name, work.of_region(caption, region)))
     if len(work.study.regions) > len(work.regions):
         blocks.append(Paragraph(work.others().strip()))
-    blocks += [
-        Paragraph(fit_words.worst_figure(fit)),
-        _estimates(fit),
-        Heading("The search"),
-        Paragraph(fit_words.starts_told(fit)),
-        work.draw(
-            draw_waterfall(fit), "starts",
-            "Every start, best first: how much worse than the best it ended. A flat foot of several starts speaks for "
-            "a best point that is the best of the whole range.",
-        ),
-    ]  # fmt: skip
+    blocks += [Paragraph(fit_words.worst_figure(fit)), _estimates(fit)]
+    if work.family is not None:
+        blocks += mean_and_spread(work, work.family)
+    else:
+        blocks += [
+            Heading("The search"),
+            Paragraph(fit_words.starts_told(fit)),
+            work.draw(
+                draw_waterfall(fit), "starts",
+                "Every start, best first: how much worse than the best it ended. A flat foot of several starts speaks "
+                "for a best point that is the best of the whole range.",
+            ),
+        ]  # fmt: skip
     minded = [one.text for one in fit.verdicts if not one.good and one.topic in ("starts", "convergence", "bounds")]
     if minded:
         blocks.append(Bullets(first(minded, MOST, "verdicts")))
@@ -142,13 +146,16 @@ def identify_unknowns(work: Work) -> Chapter:
     from calibration.uncertainty_figures import draw_collinearity, draw_narrowing, draw_profiles
 
     fit = work.fit
-    known = identify(work.objective, fit.place)
+    spreads = [] if work.family is None else [work.objective.names[pool.spread] for pool in work.objective.pools]
+    bounds = [one.name for one in fit.estimates if one.bound]
+    known = identify(work.objective, fit.place, np.isin(work.objective.names, [*spreads, *bounds]) if spreads else None)
     work.table(known.frame().reset_index(), "identifiability")
-    verdicts = [f"{text}." for text in known.verdicts.values()]
+    verdicts = [f"{text}." for name, text in known.verdicts.items() if name not in spreads]
     blocks: list[Block] = [
         Paragraph(
             f"{known.sentences[0]} An unknown is called identified where the figures narrow its prior to half or less; "
             "two that make up for one another are told together."
+            + (" Spreads between regions are held at their estimates." if spreads else "")
         ),
         Bullets(first([*known.sentences[1:], *verdicts], 2 * MOST, "sentences")),
         work.draw(draw_narrowing(known), "narrowing", "How far the figures narrow the prior of each unknown."),
@@ -164,10 +171,11 @@ def identify_unknowns(work: Work) -> Chapter:
     numbers |= {"identified": [name for name, one in zip(known.names, known.identified, strict=True) if one]}
     how = work.study.profiling
     if how is not None:
-        wanted = how.which or tuple(one.name for one in fit.estimates)
+        wanted = how.which or _profiled(work)
+        source, place = (fit, None) if work.family is None else work.family.family.held()
         found = profiles(
-            fit, wanted, level=how.level, points=how.points, folder=work.folder / "kept" / f"profiles-{_told(work)}",
-            workers=work.workers, progress=work.progress,
+            source, wanted, place, level=how.level, points=how.points,
+            folder=work.folder / "kept" / f"profiles-{_told(work)}", workers=work.workers, progress=work.progress,
         )  # fmt: skip
         if len(found) < len(set(wanted)):
             raise KeyboardInterrupt
@@ -180,7 +188,7 @@ def identify_unknowns(work: Work) -> Chapter:
                 f"Each unknown in turn is moved away from its estimate, with all others searched anew; where the "
                 f"payoff has risen by {next(iter(found.values())).cut:.2f}, the interval of {100 * how.level:g} % "
                 "ends. What a standard error cannot see shows here: lopsided or open intervals, and a better point "
-                "elsewhere."
+                "elsewhere." + (" Spreads between regions stay at their estimates." if work.family is not None else "")
             ),
             work.draw(draw_profiles(some), "profiles", "Profiles: least payoff above that of the best point."),
             Bullets(first([str(one) for one in found.values()], MOST, "profiles")),
@@ -193,11 +201,20 @@ def identify_unknowns(work: Work) -> Chapter:
     return Chapter("identifiability", "", tuple(blocks), numbers)
 
 
+def _profiled(work: Work) -> tuple[str, ...]:
+    """Whose profiles are followed where none is named: all, of a family what regions share and the means."""
+    names = [one.name for one in work.fit.estimates]
+    if work.family is None:
+        return tuple(names)
+    spreads = {work.objective.names[pool.spread] for pool in work.objective.pools}
+    return tuple(name for name in names if name not in spreads and not region_of(name))
+
+
 def _worth(work: Work, fit: Fit) -> list[Block]:
     from calibration.uncertainty_figures import draw_worth
     from calibration.worth import worth
 
-    found = worth(fit, place=_inside(fit))
+    found = worth(fit)
     work.table(found.frame(), "worth")
     return [
         Heading("Which further figures would help"),
@@ -208,14 +225,6 @@ def _worth(work: Work, fit: Fit) -> list[Block]:
         Bullets(found.sentences),
         work.draw(draw_worth(found), "worth", "Worth of further figures, and of the series there are."),
     ]
-
-
-def _inside(fit: Fit) -> Floats:
-    """The best point with estimates at a bound brought inside their range, where there is something to narrow."""
-    from calibration.modes import brought_inside
-
-    assert fit.objective is not None
-    return brought_inside(fit.objective, fit.place)
 
 
 def _told(work: Work) -> str:
@@ -261,7 +270,7 @@ def _series(fit: Fit) -> Rows:
     caption = (
         "How well each series is met. R² on the scale of the residuals; Theil’s shares part the mean squared error "
         "into bias (UM), unequal variation (US) and unequal covariation (UC); DW is Durbin–Watson, near 2 where "
-        "residuals do not hang together; noise is its estimated scale."
+        "residuals (innovations where the noise remembers) do not hang together; noise is its estimated scale."
     )
     return rows_of(heads, body[:60], caption)
 

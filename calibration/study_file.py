@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calibration.family import is_family
 from calibration.fit_study import (
     Alternative,
     Drawing,
@@ -81,6 +82,7 @@ def read_fit_study(path: str | Path) -> FitStudy:
         raise StudyError(f"{path.name}: 'free' is empty; name at least one parameter, such as \"entry potential\"")
     other = _priors(top, "priors", model)
     seed = top.take("seed", "a whole number from 0 on", lambda value: whole(value, 0), 0)
+    remark = top.take("remark", "a text", a_text, "")
     step = _step(top)
     regions = RegionReader(top, path, model).read()
     own, pooled = (_of_free(top, key, model, free) for key in ("own", "pooled"))
@@ -92,7 +94,7 @@ def read_fit_study(path: str | Path) -> FitStudy:
     top.done()
     study = FitStudy(
         path, path.read_text(encoding="utf-8"), name, model, regions, free, other, own, pooled, step,
-        searching, holding, profiling, drawing, outlook, alternatives, seed,
+        searching, holding, profiling, drawing, outlook, alternatives, seed, remark,
     )  # fmt: skip
     _check_whole(study)
     return study
@@ -262,6 +264,11 @@ def _check_whole(study: FitStudy) -> None:
         if name not in objective.names:
             told = f"{file}: 'profile.which': '{name}' is no unknown{near(name, objective.names)}"
             raise StudyError(f"{told}; there are {', '.join(objective.names)}")
+        if is_family(objective) and name in [objective.names[pool.spread] for pool in objective.pools]:
+            raise StudyError(
+                f"{file}: 'profile.which': '{name}' has no profile: it is found with the distances of the regions "
+                "averaged out, and the table of the family tells how sure it is; leave it out"
+            )
     split = checked(file, "hold_out", lambda: study.split(likelihoods))
     if split is not None:
         checked(file, "hold_out", lambda: study.objective(split.training))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calibration.chapter import Chapter, Drawing
+from calibration.family import is_family
+from calibration.family_search import FamilySearch, of_two, search_family
 from calibration.fit import Fit
 from calibration.fit_study import FitStudy, Searching
 from calibration.history import digest
@@ -67,9 +69,21 @@ class Work:
         KeyboardInterrupt
             If Ctrl-C cuts it short; what was found stands in `fit.json`.
         """
-        found = self.searched(self.objective, self.study.searching, "fit")
-        found.save(self.folder / "fit.json")
-        return whole(found, self.study.searching.starts)
+        if self.family is not None:
+            self.family.fit.save(self.folder / "fit.json")
+            return self.family.fit
+        return self.searched(self.study, self.objective, self.study.searching, "fit", written="fit.json")
+
+    @cached_property
+    def family(self) -> FamilySearch | None:
+        """The search over all figures of regions that have parameters around a common mean; None for any other study.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C cuts it short.
+        """
+        return self._family(self.study, self.objective, self.study.searching, "fit")
 
     @cached_property
     def split(self) -> Split | None:
@@ -79,10 +93,19 @@ class Work:
     @cached_property
     def trained(self) -> Fit:
         """The search over the training figures."""
+        if self.trained_family is not None:
+            return self.trained_family.fit
+        return self.searched(self.study, *self._training(), "training")
+
+    @cached_property
+    def trained_family(self) -> FamilySearch | None:
+        """The same where the training figures are those of a family."""
+        return self._family(self.study, *self._training(), "training")
+
+    def _training(self) -> tuple[Objective, Searching]:
         assert self.split is not None and self.study.holding is not None
-        objective = self.study.objective(self.split.training)
         how = Searching(self.study.holding.starts, self.study.searching.search)
-        return whole(self.searched(objective, how, "training"), how.starts)
+        return self.study.objective(self.split.training), how
 
     @cached_property
     def posterior(self) -> Posterior | None:
@@ -94,17 +117,57 @@ class Work:
 
     @property
     def source(self) -> Any:
-        """Where draws of the unknowns come from: the posterior, or the mode of its Laplace approximation."""
-        return self.posterior if self.study.drawing is not None else self.mode(self.fit)
+        """Where draws of the unknowns come from: the posterior, or a Laplace approximation of it."""
+        return self.posterior if self.study.drawing is not None else self.laplace(self.fit, self.family)
 
-    def searched(self, objective: Objective, how: Searching, name: str) -> Fit:
-        """A search that keeps each start; other settings have another place to keep them."""
-        seed = self.study.seed
-        told = digest([objective.digest, how.starts, repr(how.search), seed])[:12]
-        return minimise(
-            objective, starts=how.starts, seed=seed, search=how.search, folder=self.folder / "kept" / f"{name}-{told}",
-            workers=self.workers, progress=self.progress,
+    def laplace(self, fit: Fit, family: FamilySearch | None) -> Any:
+        """What the Laplace approximation is made of: the family itself, or the mode of the posterior."""
+        return self.mode(fit) if family is None else family.family
+
+    def searched(self, study: FitStudy, objective: Objective, how: Searching, name: str, *, written: str = "") -> Fit:
+        """A search that keeps each start; other settings have another place to keep them.
+
+        Parameters
+        ----------
+        study, objective, how
+            What is searched, of which study, and how.
+        name
+            Of the search, for the place where its starts are kept.
+        written
+            File for what is found, also if it is cut short.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C cuts it short: nothing is built on half a search.
+        """
+        family = self._family(study, objective, how, name)
+        if family is not None:
+            return family.fit
+        found = minimise(
+            objective, starts=how.starts, seed=self.study.seed, search=how.search,
+            folder=self._kept(objective, how, name), workers=self.workers, progress=self.progress,
         )  # fmt: skip
+        if written:
+            found.save(self.folder / written)
+        if len(found.starts) < how.starts:
+            raise KeyboardInterrupt
+        return of_two(found) if objective.pools else found
+
+    def _family(self, study: FitStudy, objective: Objective, how: Searching, name: str) -> FamilySearch | None:
+        """The search of a family; None where an objective pools nothing, or over two regions."""
+        if not is_family(objective):
+            return None
+        some = objective.likelihoods
+        return search_family(
+            some, study.priors_of(some), pooled=study.pooled, own=study.own, starts=how.starts, seed=self.study.seed,
+            search=how.search, folder=self._kept(objective, how, name), workers=self.workers, progress=self.progress,
+        )  # fmt: skip
+
+    def _kept(self, objective: Objective, how: Searching, name: str) -> Path:
+        """Where a search of these settings keeps its parts."""
+        told = digest([objective.digest, how.starts, repr(how.search), self.study.seed])[:12]
+        return self.folder / "kept" / f"{name}-{told}"
 
     def sampled(self, fit: Fit, name: str) -> Posterior | None:
         """Draws around a fit that keep each chain; None where the study leaves them out.
@@ -168,13 +231,6 @@ class Work:
         """What to say where the report shows figures of some regions only."""
         left = len(self.study.regions) - SHOWN
         return f" Figures of {left} more regions are not shown; the tables hold all." if left > 0 else ""
-
-
-def whole(fit: Fit, starts: int) -> Fit:
-    """The fit itself; KeyboardInterrupt where Ctrl-C cut it short, since nothing is built on half a search."""
-    if len(fit.starts) < starts:
-        raise KeyboardInterrupt
-    return fit
 
 
 def joined(tables: Mapping[str, pd.DataFrame], column: str = "region") -> pd.DataFrame:

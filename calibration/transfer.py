@@ -45,7 +45,7 @@ def transfer_values(objective: Objective, places: Floats, likelihood: Likelihood
     rng = np.random.default_rng([seed, 4])
     values, count = objective.values(places), len(places)
     others = [one.region for one in objective.likelihoods]
-    pooled = {row: (mean, spread, prior) for row, mean, spread, prior in objective._regional}
+    pooled = {one.name: one for one in objective.pools}
     defaults = likelihood.default_priors()
     columns = []
     for name in likelihood.names:
@@ -56,9 +56,10 @@ def transfer_values(objective: Objective, places: Floats, likelihood: Likelihood
             columns.append(np.asarray(defaults[name].quantile(rng.random(count))))
         elif not rows:
             raise FitError(f"'{name}' is free in {likelihood.region}, but not in {', '.join(others)}")
-        elif rows[0] in pooled:
-            mean, spread, prior = pooled[rows[0]]
-            columns.append(np.asarray(prior.value(places[:, mean] + values[:, spread] * rng.standard_normal(count))))
+        elif name in pooled:
+            pool = pooled[name]
+            around = places[:, pool.mean] + values[:, pool.spread] * rng.standard_normal(count)
+            columns.append(np.asarray(pool.prior.value(around)))
         elif name in objective.own:
             columns.append(np.asarray(objective.priors[objective.names[rows[0]]].quantile(rng.random(count))))
         else:

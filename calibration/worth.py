@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from calibration.candidates import Further, gains_of, shares_of, usual_candidates
 from calibration.landscape import covariance, errors_at, found_at, gram, is_relative, position, spreads, width
+from calibration.modes import brought_inside
 from calibration.statistics import Bools, Floats
 from sd_cluster.errors import FitError
 
@@ -140,7 +141,7 @@ def worth(
     fit_or_objective
         A fit, or an `Objective` with its place.
     place : shape (n_unknowns,)
-        The optimum.
+        The optimum. Unknowns at a bound are brought inside their range, where there is something to narrow.
     of
         An unknown, several, or a function of the place that gives a prediction; all free parameters where not given.
         One target is ranked by its own error, several by the information about all unknowns.
@@ -157,6 +158,7 @@ def worth(
         If a target is no unknown, the prediction is not a finite number, or a candidate does not fit the model.
     """
     objective, where = found_at(fit_or_objective, place)
+    where = brought_inside(objective, where)
     target = _Target(objective, where, of, told)
     now = gram(objective, where)
     before = target.errors(covariance(now))

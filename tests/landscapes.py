@@ -52,6 +52,15 @@ class Toy:
         slopes = np.array([float(prior.penalty_slope(place[k])) for k, prior in priors])
         return 0.5 * float(residuals @ residuals) + penalty, jacobian.T @ residuals / self.sigma + slopes
 
+    def log_density(self, place):
+        """Of the posterior over places, and its derivatives: the misfit without penalties, the priors' densities."""
+        predicted, jacobian = self._jacobian(place)
+        residuals = (predicted - self.observed) / self.sigma
+        priors = list(enumerate(self.priors.values()))
+        density = sum(float(prior.log_density(place[k])) for k, prior in priors)
+        slopes = np.array([float(prior.log_density_slope(place[k])) for k, prior in priors])
+        return density - 0.5 * float(residuals @ residuals), slopes - jacobian.T @ residuals / self.sigma
+
     def information(self, place, *, data_only=False):
         jacobian = self._jacobian(place)[1] / self.sigma
         found = jacobian.T @ jacobian

@@ -346,3 +346,8 @@ def test_the_installed_command_is_quick_quiet_and_bare(model):
     )
     assert bad.returncode == 1
     assert len(bad.stderr.splitlines()) == 1
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "sd_cluster", "models"], capture_output=True, text=True, check=True)
+    assert "collective_learning" in done.stdout

@@ -14,7 +14,7 @@ from calibration.likelihood import Likelihood
 from calibration.measurement import Measurement
 from calibration.noise import LogNormal as LogNormalNoise
 from calibration.noise import NormalNoise
-from calibration.priors import LogNormal, Normal
+from calibration.priors import LogNormal, LogUniform, Normal
 from calibration.shrinkage import shrinkage
 from sd_cluster.errors import FitError
 
@@ -281,6 +281,18 @@ def test_shrinkage_is_drawn_region_by_region(growing):
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][::-1] == [f"P{k}" for k in range(12)]
     with pytest.raises(FitError, match=r"^nothing is pooled"):
         draw_shrinkage([])
+
+
+def test_a_region_at_a_bound_keeps_its_family_within_reach():
+    """The place of a region at a bound lies far out, and says nothing of where the mean of a family should begin."""
+    likelihoods, _ = growing_family(4, 3)
+    free = {"growth rate": LogUniform(0.05, 0.29), "land": LogNormal(600.0, 2.5)}
+    alone = fit_alone(likelihoods, free, starts=1)
+    assert any(abs(one.place[0]) > 10.0 for one in alone), "one of them stands at a bound"
+    fit = fit_family(likelihoods, free, pooled=["growth rate"], alone=alone)
+    assert fit.settled and abs(fit.place[fit.names.index("mean of growth rate")]) < 10.0
+    (one,) = shrinkage(fit, alone)
+    assert (one.alone_ends[1] > one.alone_ends[0]).all() and np.isfinite(one.alone_ends).all()
 
 
 ERRORS = {

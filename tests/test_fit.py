@@ -18,6 +18,7 @@ from sd_cluster.errors import FitError
 
 GOLDEN = Path(__file__).parent / "golden" / "report_card.txt"
 PARK = park()
+GAUGE = cal.Measurement({"firms": cal.Level("firms")})
 
 
 def _misfit(path, ranges, gauges=GAUGES, **options):
@@ -59,6 +60,36 @@ def test_a_noisy_twin_gives_its_parameters_back_within_three_standard_errors(fol
     for one in fit.estimates:
         assert 0.0 < one.error < 0.1 * (one.high - one.low)
         assert abs(one.value - TRUTH[one.name]) < 3.0 * one.error, one.name
+
+
+def _remembered(folder, correlation, **noise):
+    """The fit of 40 figures whose residuals follow one another with a correlation, under some noise."""
+    rng, years = np.random.default_rng(8), np.arange(2000, 2040)
+    off = [rng.normal()]
+    for _ in years[1:]:
+        off.append(correlation * off[-1] + np.sqrt(1.0 - correlation**2) * rng.normal())
+    figures = firms_at(years) * np.exp(0.05 * np.array(off))
+    rows = [f"{year},firms,{float(value)!r}" for year, value in zip(years, figures, strict=True)]
+    dataset = cal.read_dataset(write_rows(folder / f"remembered_{correlation}.csv", *rows))
+    known = sd.Scenario("known", {name: value for name, value in TRUTH.items() if name != "land"})
+    likelihood = cal.Likelihood(PARK, dataset, GAUGE, ["land"], horizon=(2000, 2039), scenario=known, **noise)
+    objective = cal.Objective(likelihood, {"land": cal.LogUniform(*RANGES["land"])})
+    return cal.minimise(objective, starts=1, workers=1, progress=False)
+
+
+def test_noise_that_allows_waves_is_judged_by_its_innovations(folder, tmp_path):
+    """Residuals in waves were called too much even for noise whose residuals may follow one another."""
+    plain = _remembered(folder, 0.9)
+    (told,) = _texts(plain, "residuals", good=False)
+    assert told.startswith("The residuals of 'firms' come in waves")
+    right = _remembered(folder, 0.9, noise={"firms": cal.AutoRegressive()})
+    assert _texts(right, "residuals") == []
+    assert 1.5 < right.series[0].durbin_watson < 2.5, "innovations are scatter"
+    wrong = _remembered(folder, 0.97, noise={"firms": cal.AutoRegressive(correlation=0.1)})
+    (told,) = _texts(wrong, "residuals", good=False)
+    assert "yet their innovations come in waves" in told and "too small" in told
+    again = cal.load_fit(wrong.save(tmp_path / "fit.json"))
+    np.testing.assert_array_equal(again.series[0].innovations, wrong.series[0].innovations)
 
 
 def test_standard_errors_are_those_of_linear_regression(folder):

@@ -7,10 +7,13 @@ import pytest
 from forecasting import VALUES, figures, firms_at, fitted, objective_of, park_likelihood
 from scipy import special
 from support import assert_close
+from twins import GAUGES, RANGES, park, write_twin
 
 import calibration as cal
 from calibration.forecasts import forecast_from, laplace_places, places_from, predict
+from calibration.likelihood import Likelihood
 from calibration.noise import AutoRegressive, LogNormal
+from calibration.priors import range_prior
 from sd_cluster.errors import FitError
 
 YEARS = np.arange(2000.0, 2016.0)
@@ -122,6 +125,26 @@ def test_the_laplace_approximation_of_a_normal_posterior_is_that_posterior():
     assert "reweighed (Pareto k" in origin and "sample" not in origin
     assert_close(places.std(), exact, 0.06, because="3,000 weighed draws of a posterior that is nearly normal")
     assert_close(places.mean(), best.place[0], 0.0, 0.15 * exact, because="3,000 weighed draws")
+
+
+def test_a_forecast_from_a_fit_at_a_bound_is_that_of_the_posterior(tmp_path):
+    """The Laplace approximation stood where the fit ended: far out of a posterior whose optimum lies at a bound."""
+    dataset = cal.read_dataset(write_twin(tmp_path / "park.csv", noise=0.05, seed=1))
+    ranges = {**RANGES, "land": (200, 560)}
+    likelihood = Likelihood(park(), dataset, GAUGES, list(ranges))
+    objective = cal.Objective(likelihood, {name: range_prior(*ends) for name, ends in ranges.items()})
+    fit = cal.minimise(objective, starts=1, workers=1, progress=False)
+    assert [one.name for one in fit.estimates if one.bound] == ["land"], "640 in truth"
+    found = predict(objective, fit, [2010, 2025], seed=1, draws=800)
+    assert "sample the posterior" not in found.origin
+    assert np.abs(found.places[:, 1]).max() < 20.0, "places of a range are told in logits"
+    sampled = cal.sample_posterior(
+        objective, chains=2, draws=200, tune=200, start=fit.place, seed=1, workers=1, progress=False
+    )  # fmt: skip
+    exact = predict(objective, sampled, [2010, 2025], seed=1, draws=400)
+    for name, one in found.series.items():
+        for share in (0.1, 0.5, 0.9):
+            assert_close(one.quantile(share), exact[name].quantile(share), 0.03, because="400 draws: 1 % in the tails")
 
 
 def test_reweighing_mends_a_lopsided_posterior():

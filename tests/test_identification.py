@@ -10,6 +10,7 @@ from landscapes import RATE, Pooled, linear, powers
 from support import assert_close, tiny
 
 from calibration.collinearity import inseparable, pair_indices, set_index, smallest_sets
+from calibration.confounding import Local, confounded
 from calibration.dataset import dataset_from
 from calibration.identifiability import at_end, identify
 from calibration.likelihood import Likelihood
@@ -307,3 +308,15 @@ def test_a_toy_gradient_is_right():
         steps = 1e-6 * np.eye(at.size)
         slopes = [(one.payoff(at + step) - one.payoff(at - step)) / 2e-6 for step in steps]
         assert_close(one.payoff_and_gradient(at)[1], slopes, 1e-6, 1e-7, because="central differences")
+
+
+def test_a_weak_direction_in_which_nothing_takes_part_is_no_group():
+    """Of a family of 22 regions, whose weak direction is spread over all of them, it asked for the index of nobody."""
+    size = 60
+    even = np.full((size, size), 1.0 / size)
+    gram = 50.0 * (np.eye(size) - even) + 0.01 * even
+    names = tuple(f"rate [{number}]" for number in range(size))
+    local = Local(
+        names, np.ones(size), gram, np.linalg.inv(gram + np.eye(size)), np.eye(size), np.ones(size, dtype=bool)
+    )
+    assert confounded(local) == ()

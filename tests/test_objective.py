@@ -200,6 +200,24 @@ def test_pooled_regions_lie_around_their_mean(regions):
     assert bounded.priors["spread of land"].median == pytest.approx(0.5 * np.pi / np.sqrt(3.0))
 
 
+def test_an_objective_says_what_it_pools(regions):
+    """Which rows are the mean, the spread and the distances was known to the inside of an objective alone."""
+    objective = Objective(list(regions.values()), PRIORS, pooled=["Growth rate"])
+    (pool,) = objective.pools
+    assert (pool.name, pool.regions) == ("growth rate", ("A", "B", "C"))
+    two = [objective.names[row] for row in (pool.mean, pool.spread)]
+    assert two == ["mean of growth rate", "spread of growth rate"]
+    assert [objective.names[row] for row in pool.rows] == [f"growth rate [{name}]" for name in "ABC"]
+    place = near_the_start(objective)
+    values = objective.values(place)
+    expected = pool.prior.value(place[pool.mean] + values[pool.spread] * place[pool.rows])
+    assert_close(values[pool.rows], expected, 1e-14, because="that is what the record says")
+    assert objective.pool("GROWTH RATE") is pool
+    with pytest.raises(FitError, match=r"^'land' is not pooled; pooled are growth rate$"):
+        objective.pool("land")
+    assert Objective(regions["A"], PRIORS, pooled=["growth rate"]).pools == ()
+
+
 def test_pooled_draws_spread_as_the_hierarchy_says(regions):
     given = {**PRIORS, "spread of growth rate": LogNormal(0.5, 1.0 + 1e-9), "mean of growth rate": Normal(0.0, 1e-9)}
     given["mean of growth rate"] = LogNormal(0.3, 1.0 + 1e-9)

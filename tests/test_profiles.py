@@ -17,6 +17,7 @@ from calibration.identifiability import identify
 from calibration.likelihood import Likelihood
 from calibration.objective import Objective
 from calibration.pinned import Pinned
+from calibration.posterior import sample_posterior
 from calibration.priors import LogNormal, Normal, Uniform
 from calibration.profiles import profile, profiles
 from calibration.walking import TOLERANCE
@@ -149,23 +150,42 @@ def test_an_unknown_pooled_over_real_regions():
     assert identify(objective, objective.start).relative.all()
 
 
-def test_intervals_cover_the_truth():
-    """Two rates from noisy decay curves: 90 % intervals hold the truth in about nine of ten twins."""
+def decays(twins):
+    """Twins of two rates, the truth of all: a noisy curve of eight figures each."""
     years = np.arange(1.0, 9.0)
 
     def formula(v):
         curve = v[1] * np.exp(-v[0] * years)
         return curve, np.column_stack([-years * curve, curve / v[1]])
 
-    truth, inside = np.array([0.3, 1.0]), 0
+    truth = np.array([0.3, 1.0])
     priors = {"decay": Uniform(0.0, 2.0, source="toy"), "start": Uniform(0.0, 5.0, source="toy")}
-    for seed in range(60):
+    for seed in range(twins):
         figures = formula(truth)[0] + 0.05 * np.random.default_rng(seed).standard_normal(years.size)
-        toy = Toy(priors, formula, figures, 0.05)
+        yield Toy(priors, formula, figures, 0.05), truth
+
+
+def test_intervals_cover_the_truth():
+    """Two rates from noisy decay curves: 90 % intervals hold the truth in about nine of ten twins."""
+    inside = 0
+    for toy, truth in decays(60):
         for name, true in zip(toy.names, truth, strict=True):
             low, high = quiet(toy, name, toy.place(truth), level=0.9, points=3).interval
             inside += low <= true <= high
     assert 0.83 <= inside / 120 <= 0.97, inside  # 2.5 standard errors of 120 trials that are not quite independent
+
+
+@pytest.mark.slow
+def test_intervals_of_posteriors_cover_the_truth():
+    """The same twins by NUTS: 90 % of the draws hold the truth in about nine of ten."""
+    inside = 0
+    for toy, truth in decays(60):
+        settings = {"chains": 2, "draws": 200, "tune": 150, "seed": 1, "workers": 1, "progress": False}
+        drawn = sample_posterior(toy, start=toy.place(truth), **settings)
+        for name, true in zip(toy.names, truth, strict=True):
+            low, high = drawn.interval(name, 0.9)
+            inside += low <= true <= high
+    assert 0.83 <= inside / 120 <= 0.97, inside  # as above
 
 
 # --- what is told

@@ -301,6 +301,13 @@ def test_shipped_studies_are_whole():
             assert np.isfinite(prior.spread), prior_name
 
 
+def test_a_study_whose_priors_were_set_after_a_fit_says_so():
+    """The priors of Daedeok read as beliefs from beforehand, and were not."""
+    study = read_fit_study("daedeok")
+    assert "set after a fit had been seen" in study.remark
+    assert read_fit_study("hsinchu").remark == ""
+
+
 def test_a_file_of_the_folder_comes_before_a_shipped_study(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert read_fit_study("hsinchu.toml").name == "Hsinchu Science Park"
