@@ -387,10 +387,11 @@ class Section:
                     self.fail(f"'{self.names[folded]}' has no element {subscript} in '{dimension}'")
                 found.append(elements[int(subscript) - 1])
             else:
-                bare = subscript.removesuffix("!")
+                bare = " ".join(subscript.removesuffix("!").split())
                 if not (bare in self.lowering.ranges or self.lowering.ranges.is_element(bare)):
                     self.fail(
-                        f"reads '{self.names[folded]}[{subscript}]', but '{bare}' is neither a range nor an element"
+                        f"reads '{self.names[folded]}[{' '.join(subscript.split())}]', but '{bare}' is neither a range"
+                        " nor an element"
                     )
                 found.append(clean(bare) + ("!" if subscript.endswith("!") else ""))
         return tuple(found)
