@@ -3,6 +3,7 @@
 Equations of arrays stay whole here, one for each equation of the file; `elements` writes them out.
 """
 
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -260,8 +261,14 @@ class Section:
         if len(set(zip(x, y, strict=True))) < len(x):
             kept = dict.fromkeys(zip(x, y, strict=True))
             x, y = tuple(place for place, _ in kept), tuple(value for _, value in kept)
-        if len(set(x)) < len(x):
+        if x[:1] == x[1:2] or x[-1:] == x[-2:-1]:
             self.fail("the lookup has two points at the same x; give each point its own x")
+        jumps = sorted({place for place, after in itertools.pairwise(x) if place == after})
+        if jumps:
+            owner = self.owner.split(" #")[0]
+            self.lowering.notes.append(
+                f"'{owner}': a lookup has two points at {', '.join(f'{place:g}' for place in jumps)}; it jumps there"
+            )
         return Table(**about, x=x, y=y, beyond=points.kind == "extrapolate", step=points.kind == "discrete")
 
     def hidden_name(self, what: str) -> str:
