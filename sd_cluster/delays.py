@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from sd_cluster.errors import UnsupportedError
-from sd_cluster.expressions import Expression, Name, Number, Operation
-from sd_cluster.grammar import Reference, Tree
+from sd_cluster.expressions import Call, Expression, Name, Number, Operation
+from sd_cluster.grammar import Figure, Numbers, Reference, Tree
 from sd_cluster.lowering import Section
-from sd_cluster.model import Auxiliary, Held, Stock
+from sd_cluster.model import Auxiliary, Held, Stock, key
 
 Trees: TypeAlias = tuple[Tree, ...]
 
@@ -121,7 +121,53 @@ def xmile_order(kind: str) -> Callable[[Section, Trees], Expression]:
     return lowered
 
 
+def _values(section: Section, tree: Tree) -> set[float]:
+    """All values of an array of constants; none where it is something else."""
+    if not isinstance(tree, Reference) or not tree.subscripts:
+        return set()
+    found: set[float] = set()
+    for item in section.trees.get(key(tree.name), ()):
+        match item.tree:
+            case Figure(value=value):
+                found.add(value)
+            case Numbers(rows=rows):
+                found.update(value for row in rows for value in row)
+            case _:
+                return set()
+    return found
+
+
+def _of_many_orders(
+    section: Section, kind: str, orders: set[float], first: Tree, time: Tree, initial: Tree, order: Tree
+) -> Expression:
+    """A chain of as many stages as the largest order has; each element leaves it behind the stage of its own order."""
+    if kind == "delay" and section.constant(time) is None and not _values(section, time):
+        raise UnsupportedError("a delay whose order differs between elements needs a delay time that is constant")
+    if not all(order == int(order) and 1 <= order <= 1000 for order in orders):
+        section.fail("the orders of a delay should be whole numbers of at least 1")
+    own = section.auxiliary("order", section.lower(order))
+    stage_time = section.auxiliary("stage time", over(section.lower(time), own))
+    inflow, start = section.lower(first), section.lower(initial)
+    out: list[Expression] = []
+    for stage in range(1, int(max(orders)) + 1):
+        name = section.hidden_name(f"{kind} stage {stage}")
+        outflow: Expression = section.inner(name)
+        rate, begin = over(minus(inflow, section.inner(name)), stage_time), start
+        if kind == "delay":
+            outflow = over(section.inner(name), stage_time)
+            rate, begin = minus(inflow, outflow), times(start, stage_time)
+        section.define(Stock(name=name, hidden=True, rate=rate, initial=begin))
+        inflow = section.auxiliary("stage outflow", outflow)
+        out.append(inflow)
+    chosen = out[-1]
+    for fewer in sorted(orders - {max(orders)}, reverse=True):
+        chosen = Call("if_then_else", (Operation("=", (own, Number(fewer))), out[int(fewer) - 1], chosen))
+    return chosen
+
+
 def _nth(section: Section, kind: str, first: Tree, time: Tree, initial: Tree, order: Tree) -> Expression:
+    if section.constant(order) is None and (orders := _values(section, order)):
+        return _of_many_orders(section, kind, orders, first, time, initial, order)
     stages = _order(section, order)
     inflow, start, whole = section.lower(first), section.lower(initial), section.lower(time)
     if kind == "smooth":

@@ -3,7 +3,9 @@
 Equations of arrays stay whole here, one for each equation of the file; `elements` writes them out.
 """
 
+import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -259,8 +261,14 @@ class Section:
         if len(set(zip(x, y, strict=True))) < len(x):
             kept = dict.fromkeys(zip(x, y, strict=True))
             x, y = tuple(place for place, _ in kept), tuple(value for _, value in kept)
-        if len(set(x)) < len(x):
+        if x[:1] == x[1:2] or x[-1:] == x[-2:-1]:
             self.fail("the lookup has two points at the same x; give each point its own x")
+        jumps = sorted({place for place, after in itertools.pairwise(x) if place == after})
+        if jumps:
+            owner = self.owner.split(" #")[0]
+            self.lowering.notes.append(
+                f"'{owner}': a lookup has two points at {', '.join(f'{place:g}' for place in jumps)}; it jumps there"
+            )
         return Table(**about, x=x, y=y, beyond=points.kind == "extrapolate", step=points.kind == "discrete")
 
     def hidden_name(self, what: str) -> str:
@@ -329,6 +337,8 @@ class Section:
             return Name(_XMILE_NAMES[folded])
         if folded == "pi" and folded not in self.names and self.lowering.source.dialect == "xmile":
             return Call("pi", ())
+        if folded == "inf" and folded not in self.names and self.lowering.source.dialect == "xmile":
+            return Number(sys.float_info.max)
         if folded not in self.names and self.prefix and folded.rstrip("$") in _CONTROLS:
             return Name(_CONTROLS[folded.rstrip("$")])
         if folded not in self.names and self.prefix and folded.endswith("$"):
@@ -384,10 +394,11 @@ class Section:
                     self.fail(f"'{self.names[folded]}' has no element {subscript} in '{dimension}'")
                 found.append(elements[int(subscript) - 1])
             else:
-                bare = subscript.removesuffix("!")
+                bare = " ".join(subscript.removesuffix("!").split())
                 if not (bare in self.lowering.ranges or self.lowering.ranges.is_element(bare)):
                     self.fail(
-                        f"reads '{self.names[folded]}[{subscript}]', but '{bare}' is neither a range nor an element"
+                        f"reads '{self.names[folded]}[{' '.join(subscript.split())}]', but '{bare}' is neither a range"
+                        " nor an element"
                     )
                 found.append(clean(bare) + ("!" if subscript.endswith("!") else ""))
         return tuple(found)

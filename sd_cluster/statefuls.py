@@ -24,7 +24,7 @@ from sd_cluster.delays import (
 )
 from sd_cluster.errors import UnsupportedError
 from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, replace_names
-from sd_cluster.grammar import PLACED, Application, Dialect, Operator, Points, Reference, Tree
+from sd_cluster.grammar import MISSING, PLACED, Application, Dialect, Operator, Points, Reference, Tree
 from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
 
@@ -187,6 +187,31 @@ def _deviation(section: Section, trees: Trees) -> Expression:
     mean = section.auxiliary("mean", Call("mean", (part,)))
     off = minus(part, mean)
     return Call("sqrt", (Call("mean", (times(off, off),)),))
+
+
+def _bounded_stock(section: Section, trees: Trees) -> Expression:
+    """SINTEG: Euler's sum of a rate between two bounds, which is drawn to a special value when it comes near.
+
+    It is held from step to step, as what it does is only defined there.
+    """
+    trees = section.counted("sinteg", trees, (7,))
+    low, high, quantum, special, near = map(section.constant, trees[2:])
+    if None in (low, high, quantum, special, near):
+        section.fail("the last five arguments of sinteg should be numbers or :NA:")
+    if quantum != MISSING:
+        raise UnsupportedError("SINTEG with a quantum is not supported; give :NA: there")
+    name = section.hidden_name("bounded stock")
+    value = plus(section.inner(name), times(Name("TIME STEP"), section.lower(trees[0])))
+    if low != MISSING:
+        value = Call("max", (value, section.lower(trees[2])))
+    if high != MISSING:
+        value = Call("min", (value, section.lower(trees[3])))
+    if MISSING not in {special, near}:
+        value = section.auxiliary("next", value)
+        off = Call("abs", (minus(value, section.lower(trees[5])),))
+        close = Operation("<", (off, section.lower(trees[6])))
+        value = Call("if_then_else", (close, section.lower(trees[5]), value))
+    return section.define(Held(name=name, hidden=True, following=value, initial=section.lower(trees[1])))
 
 
 def _npv(section: Section, trees: Trees) -> Expression:
@@ -408,6 +433,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "ranked": _plain("ranked", 2),
     "reorder": _plain("reorder", 2),
     "sample_if_true": _sampled,
+    "sinteg": _bounded_stock,
     "smooth": chained("smooth", 1),
     "smooth3": chained("smooth", 3),
     "smooth_n": of_order("smooth"),

@@ -142,3 +142,12 @@ def test_a_file_name_over_two_lines_ends_in_one_line(tmp_path):
     with pytest.raises(sd.ReadingError) as caught:
         sd.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_subscript_over_two_lines_ends_in_one_line(tmp_path):
+    """Found by mutation: a subscript that is broken between lines was quoted with its break."""
+    path = tmp_path / "broken.mdl"
+    path.write_text(model_text("A: A1, A2 \n x[A] = 1, 2 \n y = x[B C1] \n z = INTEG(1, 5)").replace("B C1", "B\n\tC1"))
+    with pytest.raises(sd.ReadingError) as caught:
+        sd.load(path)
+    assert str(caught.value).endswith("reads 'x[B C1]', but 'B C1' is neither a range nor an element")

@@ -437,3 +437,11 @@ def test_books_in_excels_old_format(tmp_path, monkeypatch):
     assert sd.load(path, check_units=False).unsupported["x"] == (
         "'old.xls' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
     )
+
+
+def test_a_lookup_with_two_points_at_one_place_jumps_there():
+    model = tiny("x = INTEG(1, 0) \n z = WITH LOOKUP(x, ((0,0),(2,1),(2,5),(4,6)))", end="4", step="0.5", save="0.5")
+    assert model.notes[0] == "'z': a lookup has two points at 2; it jumps there"
+    for backend in ("python", "numba"):
+        run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+        np.testing.assert_allclose(run["z"], [0, 0.25, 0.5, 0.75, 5, 5.25, 5.5, 5.75, 6], rtol=1e-15)
