@@ -28,6 +28,7 @@ from sd_cluster.errors import ScenarioError as ScenarioError
 from sd_cluster.errors import SdClusterError as SdClusterError
 from sd_cluster.errors import SimulationError as SimulationError
 from sd_cluster.errors import UnitsError as UnitsError
+from sd_cluster.errors import UnitsWarning as UnitsWarning
 from sd_cluster.forward import ForwardRunner as ForwardRunner
 from sd_cluster.indices import Indices as Indices
 from sd_cluster.library import models as models

@@ -80,7 +80,7 @@ def check(path: str | Path) -> Checked:
     found += [Finding("dependent on these", f"{name}: {reason}") for name, reason in report.dependent.items()]
     found += [Finding("noticed", note, error=False) for note in model.notes if "cannot be computed" not in note]
     try:
-        whole = load(path)
+        whole = load(path, check_units=True)
         known = {*model.notes}
         found += [Finding("units not declared", note, error=False) for note in whole.notes if note not in known]
     except UnitsError as error:

@@ -10,6 +10,7 @@ Exit codes: 0 good, 1 failed (one clear line on stderr), 2 wrong use, 130 interr
 from __future__ import annotations
 
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -125,8 +126,12 @@ ModelArgument = Annotated[
 ]
 
 UnitsOption = Annotated[
-    bool,
-    typer.Option("--units/--no-units", help="Check the units of all equations first.", show_default=False),
+    bool | None,
+    typer.Option(
+        "--units/--no-units",
+        help="Refuse a model whose units clash, or do not look; by default a clash is noted.",
+        show_default=False,
+    ),
 ]
 
 
@@ -227,7 +232,7 @@ def describe(
     model: ModelArgument,
     everything: Annotated[bool, typer.Option("--all", help="Show computed variables too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for other programs.")] = False,
-    units: UnitsOption = True,
+    units: UnitsOption = None,
 ) -> None:
     """Show what a model holds: its horizon, stocks, levers and parameters."""
     from sd_cluster.reading import load
@@ -276,7 +281,7 @@ def run(
         list[str] | None, typer.Option(metavar="VARIABLE", help="Draw a variable (PNG, SVG); repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the scenario.")] = None,
-    units: UnitsOption = True,
+    units: UnitsOption = None,
 ) -> None:
     """Simulate a model, with changes by name, and show or write the result."""
     chosen = _solver(solver, rtol)
@@ -337,6 +342,7 @@ def read_change(text: str) -> tuple[str, float | TimeSeries]:
 
 def main() -> None:
     """Run the command line; the entry point `sd-cluster`."""
+    warnings.showwarning = lambda message, *_, **__: _complain(f"note: {message}", "yellow")
     try:
         app(prog_name="sd-cluster")
     except KeyboardInterrupt:

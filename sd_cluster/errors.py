@@ -29,11 +29,15 @@ class UnitsError(SdClusterError):
     def __init__(self, clashes: Sequence[str]) -> None:
         self.clashes = tuple(clashes)
         more = len(self.clashes) - 1
-        others = f" (and {more} more; load with check_units=False to use the model as it is)" if more else ""
+        others = f" (and {more} more; load without check_units=True to use the model as it is)" if more else ""
         super().__init__(self.clashes[0] + others)
 
     def __reduce__(self) -> tuple[type["UnitsError"], tuple[tuple[str, ...]]]:
         return UnitsError, (self.clashes,)
+
+
+class UnitsWarning(UserWarning):
+    """Units of a model that clash; it can be run all the same."""
 
 
 class ModelError(SdClusterError):

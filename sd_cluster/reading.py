@@ -6,6 +6,7 @@ A file is taken apart (`vensim`, `xmile`), its equations are given their meaning
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from sd_cluster import library
 from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, WrittenOut, kept_whole, parts_of, written_out
-from sd_cluster.errors import ModelError, ReadingError, near
+from sd_cluster.errors import ModelError, ReadingError, UnitsError, UnitsWarning, near
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.external import Outside
 from sd_cluster.grammar import Reference
@@ -34,7 +35,7 @@ _READERS = {".mdl": read_vensim, ".xmile": read_xmile, ".xml": read_xmile, ".stm
 def load(
     path_or_name: str | Path,
     *,
-    check_units: bool = True,
+    check_units: bool | None = None,
     sizes: Mapping[str, int] | None = None,
     data: str | Path | Sequence[str | Path] = (),
     tables: Mapping[str, Any] | None = None,
@@ -49,8 +50,9 @@ def load(
         A `.mdl`, `.xmile`, `.xml` or `.stmx` file, or the name of a shipped model such as
         `collective_learning`.
     check_units
-        Whether to check every equation's units. Variables without declared units are left out of the check
-        and listed in the model's `notes`.
+        Every equation's units are checked, and clashes are told by a `UnitsWarning` and in the model's `notes`; with
+        True they are an error, with False nothing is checked. Variables without declared units are left out of the
+        check and listed in the `notes`.
     sizes
         Ranges to make longer or shorter, with their numbers of elements.
     data
@@ -70,7 +72,7 @@ def load(
     ModelError
         If equations go in a circle.
     UnitsError
-        If an equation's units clash, with the equation and both dimensions.
+        If an equation's units clash and `check_units` is True, with the equation and both dimensions.
     """
     path = _find(path_or_name)
     source = _resized(_saving(_READERS[path.suffix.lower()](path)), sizes or {}, path)
@@ -111,12 +113,18 @@ def load(
         whole=Whole(_with_controls(inner, horizon), ranges, sparse) if large else None,
         moving=moving,
     )
-    if model.whole is not None:
-        return replace(model, notes=(*model.notes, *check_model_units(model))) if check_units else model
-    check_circles(model)
-    if not check_units:
+    if model.whole is None:
+        check_circles(model)
+    if check_units is False:
         return model
-    return replace(model, notes=(*model.notes, *check_model_units(model, found.first)))
+    try:
+        told = check_model_units(model, None if model.whole is not None else found.first)
+    except UnitsError as error:
+        if check_units:
+            raise
+        told = (f"units clash in {len(error.clashes)} equation(s), as sd.check tells in full: {error.clashes[0]}",)
+        warnings.warn(told[0], UnitsWarning, stacklevel=2)
+    return replace(model, notes=(*model.notes, *told))
 
 
 def _with_controls(pieces: Sequence[Piece], horizon: Horizon) -> tuple[Piece, ...]:

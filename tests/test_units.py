@@ -1,7 +1,7 @@
 """Units: each kind of clash is one line that names the equation and both dimensions."""
 
 import pytest
-from support import NAMES, feature, tiny
+from support import NAMES, feature, tiny, write_model
 
 import sd_cluster as sd
 from sd_cluster.units import dimension, show
@@ -97,7 +97,7 @@ def test_all_clashes_are_kept_and_the_first_is_told():
     assert len(caught.value.clashes) == 2
     assert str(caught.value) == (
         "tiny: 'a' is declared in person, but 'firms' gives firm"
-        " (and 1 more; load with check_units=False to use the model as it is)"
+        " (and 1 more; load without check_units=True to use the model as it is)"
     )
 
 
@@ -181,3 +181,17 @@ def test_two_units_that_differ(one, other):
 )
 def test_a_dimension_is_shown_as_a_person_writes_it(units, shown):
     assert show(dimension(units)) == shown
+
+
+def test_a_clash_is_a_warning_and_a_note_unless_it_is_to_be_an_error(tmp_path):
+    path = write_model(tmp_path, BASE + "q = firms*STEP(1, people) ~ firm")
+    with pytest.warns(
+        sd.UnitsWarning, match=r"^units clash in 1 equation\(s\), as sd\.check tells in full: tiny: in 'q'"
+    ):
+        model = sd.load(path)
+    assert any(note.startswith("units clash in 1") for note in model.notes)
+    assert sd.simulate(model).times[-1] == model.horizon.end
+    assert not sd.load(path, check_units=False).notes
+    with pytest.raises(sd.UnitsError, match="in 'q'"):
+        sd.load(path, check_units=True)
+    assert not sd.check(path).good
