@@ -495,3 +495,54 @@ def test_whole_numbers_rests_and_ratios_have_the_meaning_of_their_format(tmp_pat
     assert sd.write(model, tmp_path / "back.mdl").difference < 1e-15
     theirs = tiny("w = INTEGER(-2.5) \n v = INTEGER(w - 0.5) \n x = INTEG(v, MODULO(-7, 3))")
     assert sd.write(theirs, tmp_path / "there.xmile").difference == 0.0
+
+
+def test_cells_that_are_not_there_are_not_missing_values(tmp_path):
+    """Cells outside the sheet, in row 0, and formulas that nobody has computed were read as Vensim's missing value."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append([5, None, "=A1*2"])
+    book.active.append([6, 7, "=A2*2"])
+    book.save(tmp_path / "w.xlsx")
+    (tmp_path / "c.csv").write_text("1,2,3\n4,,6\n")
+    path = write_model(
+        tmp_path,
+        "a = GET DIRECT CONSTANTS('c.csv', ',', 'B2') \n b = GET DIRECT CONSTANTS('c.csv', ',', 'Z99')"
+        " \n c = GET DIRECT CONSTANTS('c.csv', ',', 'A0') \n d = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'C2')"
+        " \n e = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'A3') \n f := GET XLS DATA('w.xlsx', 'Sheet', 'A', 'C1')"
+        " \n g = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'B1') \n x = INTEG(1, 0)",
+    )
+    model = sd.load(path, check_units=False)
+    assert model.unsupported == {
+        "b": "'c.csv' cell Z99 lies outside the sheet, which has 2 rows and 3 columns",
+        "c": "'c.csv' has no cell A0; rows are counted from 1",
+        "d": "'w.xlsx' sheet 'Sheet' cell C2 holds a formula without its value; open the book in Excel, and save it",
+        "e": "'w.xlsx' sheet 'Sheet' cell A3 lies outside the sheet, which has 2 rows and 3 columns",
+        "f": "'w.xlsx' sheet 'Sheet' cell C1 holds a formula without its value; open the book in Excel, and save it",
+    }
+    assert model.variable("a").value == model.variable("g").value == -(2.0**109)
+
+
+@pytest.mark.parametrize("part", ["sheet1", "workbook.xml", "table"])
+def test_a_truncated_book_or_a_table_of_one_word_is_one_error(tmp_path, part):
+    """Each ended in a traceback of the package that reads it."""
+    import zipfile
+
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active["A1"] = 5
+    book.save(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "cut.xlsx", "w") as cut:
+        for name in whole.namelist():
+            data = whole.read(name)
+            cut.writestr(name, data[:-60] if part in name else data)
+    (tmp_path / "long.csv").write_text("x" * 200_000 + ",1\n")
+    source = "'long.csv', ','" if part == "table" else "'cut.xlsx', 'Sheet'"
+    path = write_model(tmp_path, f"a = GET DIRECT CONSTANTS({source}, 'A1') \n x = INTEG(1, 0)")
+    told = sd.load(path, check_units=False).unsupported["a"]
+    assert "cut.xlsx' is" in told or "'long.csv' is not a table" in told
+    if part == "table":
+        with pytest.raises(sd.ReadingError, match=r"^'long\.csv' is not a table"):
+            sd.load(path, check_units=False, data=tmp_path / "long.csv")
