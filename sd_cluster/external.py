@@ -8,7 +8,8 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +45,7 @@ class Outside:
         self.model = model
         self._sheets: dict[tuple[str, str], _Rows] = {}
         self._books: dict[Path, Any] = {}
+        self._formula_places: dict[tuple[Path, str], set[tuple[int, int]]] = {}
         self._series: dict[str, Points] = {}
         for file in data:
             self._series |= _table_of_series(Path(file))
@@ -103,7 +105,7 @@ class Outside:
         count = (wide[0] if len(wide) == 2 else 1), (wide[-1] if wide else 1)
         places = ((row + j, column + i) if turned else (row + i, column + j) for i in range(count[0])
                   for j in range(count[1]))  # fmt: skip
-        return [self._number(rows, place, texts[0]) for place in places]
+        return [self._number(rows, place, texts) for place in places]
 
     def points(self, texts: Sequence[str], count: int) -> list[Points]:
         """Points of GET DIRECT DATA or LOOKUPS, for so many elements side by side.
@@ -125,12 +127,14 @@ class Outside:
         for number in range(count):
             if axis.isdecimal():
                 length = max((len(line) for line in rows), default=0)
-                pairs = [(_at(rows, int(axis) - 1, k), _at(rows, row + number, k)) for k in range(column, length)]
+                places = [((int(axis) - 1, k), (row + number, k)) for k in range(column, length)]
             elif axis.isalpha():
                 own = _letters(axis)
-                pairs = [(_at(rows, k, own), _at(rows, k, column + number)) for k in range(row, len(rows))]
+                places = [((k, own), (k, column + number)) for k in range(row, len(rows))]
             else:
-                pairs = self._named_pairs(texts, rows, number)
+                places = self._named_places(texts, number)
+            pairs = [(_at(rows, *x), _at(rows, *y)) for x, y in places]
+            self._computed(texts, ((place, _at(rows, *place)) for pair in places for place in pair))
             known = [(_float(x), _float(y)) for x, y in pairs]
             good = sorted((x, y) for x, y in known if x is not None and y is not None)
             if not good:
@@ -143,17 +147,17 @@ class Outside:
         kept = dict(zip(x, y, strict=True))
         return tuple(kept), tuple(kept.values())
 
-    def _named_pairs(self, texts: Sequence[str], rows: _Rows, number: int) -> list[tuple[Any, Any]]:
-        """Points whose places are ranges of cells with names."""
+    def _named_places(self, texts: Sequence[str], number: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Cells of points whose places are ranges of cells with names."""
         times = self._named(texts[0], texts[2])
         values = self._named(texts[0], texts[3])
         if times is None or values is None:
             raise UnsupportedError(f"'{texts[2]}' is neither a row, a column nor a name in '{texts[0]}'")
         down = times[2] > times[0]
         length = times[2] - times[0] + 1 if down else times[3] - times[1] + 1
-        x = [_at(rows, times[0] + k * down, times[1] + k * (not down)) for k in range(length)]
+        x = [(times[0] + k * down, times[1] + k * (not down)) for k in range(length)]
         first = (values[0] + number * (not down), values[1] + number * down)
-        y = [_at(rows, first[0] + k * down, first[1] + k * (not down)) for k in range(length)]
+        y = [(first[0] + k * down, first[1] + k * (not down)) for k in range(length)]
         return list(zip(x, y, strict=True))
 
     def _subscripts(self, texts: Sequence[str]) -> tuple[str, ...]:
@@ -178,17 +182,56 @@ class Outside:
         names = [_at(rows, *place) for place in places]
         return tuple(f"{prefix}{_text(name)}" for name in names if name not in (None, ""))
 
-    def _number(self, rows: _Rows, place: tuple[int, int], file: str) -> float:
+    def _number(self, rows: _Rows, place: tuple[int, int], texts: Sequence[str]) -> float:
+        """A constant in a cell; an empty one among others is a missing value."""
         value = _at(rows, *place)
+        width = max((len(line) for line in rows), default=0)
+        if place[0] >= len(rows) or place[1] >= width:
+            raise UnsupportedError(
+                f"{_where(texts, place)} lies outside the sheet, which has {len(rows)} rows and {width} columns"
+            )
+        self._computed(texts, [(place, value)])
         found = MISSING if value in (None, "") else _float(value)
         if found is None:
-            raise UnsupportedError(f"'{file}' row {place[0] + 1} column {place[1] + 1} holds no number")
+            raise UnsupportedError(f"{_where(texts, place)} holds no number but '{shorten(str(value), 40)}'")
         return found
+
+    def _computed(self, texts: Sequence[str], cells: Iterable[tuple[tuple[int, int], Any]]) -> None:
+        """Raise an `UnsupportedError` where a cell looks empty because no program has computed its formula."""
+        path = self._path(texts[0])
+        if path.suffix.lower() not in _BOOKS - {".xls"}:
+            return
+        empty = [place for place, value in cells if value is None]
+        found = next((place for place in empty if place in self._formulas(path, texts[1])), None)
+        if found is not None:
+            raise UnsupportedError(
+                f"{_where(texts, found)} holds a formula without its value; open the book in Excel, and save it"
+            )
+
+    def _formulas(self, path: Path, tab: str) -> set[tuple[int, int]]:
+        """Places of a sheet at which formulas stand; read only where a cell that is needed looks empty."""
+        at = (path, tab.casefold())
+        if at not in self._formula_places:
+            import openpyxl
+
+            with _broken(path.name, tab):
+                book = openpyxl.load_workbook(path, read_only=True, keep_links=False)
+                sheet = next(sheet for sheet in book.worksheets if sheet.title.casefold() == tab.casefold())
+                sheet.reset_dimensions()
+                self._formula_places[at] = {
+                    (row, column)
+                    for row, line in enumerate(sheet.iter_rows())
+                    for column, cell in enumerate(line)
+                    if cell.data_type == "f"
+                }
+        return self._formula_places[at]
 
     def _cell(self, file: str, text: str) -> tuple[int, int, bool]:
         """Row, column, both counted from 0, and whether values go on downwards."""
         match = _CELL.fullmatch(text.strip())
         if match:
+            if int(match.group(2)) == 0:
+                raise UnsupportedError(f"'{file}' has no cell {text.strip()}; rows are counted from 1")
             return int(match.group(2)) - 1, _letters(match.group(1)), bool(match.group(3))
         named = self._named(file, text.strip().rstrip("*"))
         if named is None:
@@ -245,14 +288,10 @@ class Outside:
         if path not in self._books and path.suffix.lower() == ".xls":
             self._books[path] = self._old_book(path)
         if path not in self._books:
-            from zipfile import BadZipFile
-
             import openpyxl  # type: ignore[import-untyped]
 
-            try:
+            with _broken(path.name):
                 self._books[path] = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-            except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
-                raise UnsupportedError(f"'{path.name}' is not an Excel file ({type(error).__name__})") from None
         return self._books[path]
 
     def _sheet(self, file: str, tab: str) -> _Rows:
@@ -274,8 +313,9 @@ class Outside:
             if name is None:
                 raise UnsupportedError(f"'{file}' has no sheet '{tab}'; it has {', '.join(book.sheetnames)}")
             sheet = book[name]
-            sheet.reset_dimensions()
-            rows = [list(line) for line in sheet.iter_rows(values_only=True)]
+            with _broken(file, tab):
+                sheet.reset_dimensions()
+                rows = [list(line) for line in sheet.iter_rows(values_only=True)]
         elif suffix in _TABLES:
             parted = {"\\t": "\t", "": _TABLES[suffix]}.get(tab, tab)
             rows = _lines(path, parted if len(parted) == 1 else _TABLES[suffix])
@@ -291,8 +331,32 @@ def _flat(texts: Sequence[str]) -> list[str]:
     return [text.replace("\n", " ") for text in texts]
 
 
+def _where(texts: Sequence[str], place: tuple[int, int]) -> str:
+    """A cell in words: its file, its sheet and its name."""
+    letters, column = "", place[1] + 1
+    while column > 0:
+        column, letter = divmod(column - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    within = f" sheet '{texts[1]}'" if Path(texts[0]).suffix.lower() in _BOOKS else ""
+    return f"'{texts[0]}'{within} cell {letters}{place[0] + 1}"
+
+
+@contextmanager
+def _broken(file: str, tab: str = "") -> Iterator[None]:
+    """Make one error of the many that a broken book gives."""
+    try:
+        yield
+    except Exception as error:  # of many kinds in a broken file
+        within = f"sheet '{tab}' of '{file}' is broken" if tab else f"'{file}' is not an Excel file, or it is broken"
+        raise UnsupportedError(f"{within} ({type(error).__name__}); save the book anew") from None
+
+
 def _lines(path: Path, parted: str) -> _Rows:
-    return [[cell.strip() for cell in line] for line in csv.reader(decoded(path).splitlines(), delimiter=parted)]
+    """Cells of a table of text; what cannot be a table is an `UnsupportedError`."""
+    try:
+        return [[cell.strip() for cell in line] for line in csv.reader(decoded(path).splitlines(), delimiter=parted)]
+    except csv.Error as error:
+        raise UnsupportedError(f"'{path.name}' is not a table parted by {parted!r}: {error}") from None
 
 
 def _table_of_series(path: Path) -> dict[str, Points]:
@@ -302,7 +366,10 @@ def _table_of_series(path: Path) -> dict[str, Points]:
     parted = _TABLES.get(path.suffix.lower())
     if parted is None:
         raise ReadingError(f"'{path}' is not a table of data; its name should end in one of {', '.join(_TABLES)}")
-    rows = [row for row in _lines(path, parted) if any(row)]
+    try:
+        rows = [row for row in _lines(path, parted) if any(row)]
+    except UnsupportedError as error:
+        raise ReadingError(str(error)) from None
     if path.suffix.lower() == ".dat" and rows and len(rows[0]) == 1:
         return _listed_series(path, rows)
     if rows and all(_float(cell) is not None for cell in rows[0][1:] if cell):

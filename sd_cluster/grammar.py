@@ -444,9 +444,9 @@ class _Parser:
 def _joined(operator: str, first: Tree, second: Tree) -> Tree:
     """An operation; XMILE's `mod` and `//` are functions."""
     if operator == "mod":
-        return Application("modulo", (), (first, second))
+        return Application("mod", (), (first, second))
     if operator == "//":
-        return Application("zidz", (), (first, second))
+        return Application("safediv", (), (first, second))
     return Operator(operator, (first, second))
 
 

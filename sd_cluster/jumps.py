@@ -20,7 +20,9 @@ from sd_cluster.expressions import (
 from sd_cluster.model import Auxiliary, Held, Stock, Table
 from sd_cluster.structure import Structure, followed, running, starting, timing
 
-_WITH_JUMPS = frozenset({"integer", "modulo", "pick", "quantum", "ranked", "sorted_order"})
+_WITH_JUMPS = frozenset(
+    {"integer", "modulo", "pick", "quantum", "ranked", "sorted_order", "xmile_integer", "xmile_modulo"}
+)
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _modulo(node: "Node") -> Tree:
     if isinstance(second, Operator) and second.operator in {"*", "/"}:
         raise _DoubtError
     _check_word("mod", link.text.lstrip()[3:])
-    return Application("modulo", (), (_tree(first), second))
+    return Application("mod", (), (_tree(first), second))
 
 
 def _power(node: "Node") -> Tree:

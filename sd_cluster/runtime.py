@@ -277,6 +277,21 @@ def zidz(a: float, b: float) -> float:
     return 0.0 if abs(b) < ZERO else a / b
 
 
+def xmile_integer(x: float) -> float:
+    """Largest whole number not above a number (XMILE 1.0's INT, section 3.5.1)."""
+    return x - x % 1.0
+
+
+def xmile_modulo(a: float, b: float) -> float:
+    """What is left of `a` after whole multiples of `b`, with the sign of `b` (XMILE's MOD)."""
+    return a % b
+
+
+def xmile_over(a: float, b: float, x: float) -> float:
+    """`a / b`, or `x` where `b` is exactly zero (XMILE's SAFEDIV)."""
+    return x if b == 0.0 else a / b
+
+
 def step(clock: float, height: float, start: float) -> float:
     """`height` from `start` on."""
     return height if clock > start else 0.0
@@ -290,29 +305,31 @@ def ramp(t: float, clock: float, slope: float, start: float, end: float) -> floa
 
 
 def pulse(clock: float, dt: float, start: float, width: float) -> float:
-    """One from `start` on for `width`, at least one step long."""
-    return 1.0 if clock > start and clock < start + max(width, dt) else 0.0
+    """One from `start` on for `width`, at least one step long; a start in the middle of a step counts for that step."""
+    return 1.0 if -1e-6 * dt <= clock - start < max(width, dt) - 1e-6 * dt else 0.0
 
 
 def pulse_train(clock: float, dt: float, start: float, width: float, interval: float, end: float) -> float:
     """Pulses every `interval` from `start` on, until `end`."""
-    if not (clock > start and clock < end):
+    past = clock - start + 1e-6 * dt
+    if not (past >= 0.0 and clock < end):
         return 0.0
     if not interval > 0.0:
-        return 1.0 if clock < start + max(width, dt) else 0.0
-    return 1.0 if (clock - start) % interval < max(width, dt) else 0.0
+        return 1.0 if past < max(width, dt) else 0.0
+    return 1.0 if past % interval < max(width, dt) else 0.0
 
 
 def xmile_pulse(clock: float, dt: float, start: float, magnitude: float) -> float:
     """XMILE's PULSE: `magnitude` given within one step."""
-    return magnitude / dt if clock > start and clock < start + dt else 0.0
+    return magnitude / dt if -1e-6 * dt <= clock - start < dt - 1e-6 * dt else 0.0
 
 
 def xmile_pulse_train(clock: float, dt: float, start: float, interval: float, magnitude: float) -> float:
     """XMILE's PULSE with an interval: `magnitude` given within one step, again and again."""
-    if not clock > start:
+    past = clock - start + 1e-6 * dt
+    if not past >= 0.0:
         return 0.0
-    past = (clock - start) % interval if interval > 0.0 else clock - start
+    past = past % interval if interval > 0.0 else past
     return magnitude / dt if past < dt else 0.0
 
 
@@ -320,6 +337,7 @@ HELPERS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
         lookup, lookup_slope, staircase, minimum, maximum, integer, modulo, quantum, xidz, zidz,
+        xmile_integer, xmile_modulo, xmile_over,
         step, ramp, pulse, pulse_train, xmile_pulse, xmile_pulse_train, upper_staircase, beyond, beyond_slope,
         lookup_invert, pipe_begin, pipe_fixed, pipe_information, pipe_material,
         pipe_line, vectors.noise, vectors.normal,

@@ -11,8 +11,10 @@ from sd_cluster.grammar import (
     Application,
     Figure,
     Numbers,
+    Operator,
     Points,
     Reference,
+    Tree,
 )
 from sd_cluster.model import key
 from sd_cluster.ranges import clean
@@ -20,10 +22,11 @@ from sd_cluster.scribe import Scribe
 from sd_cluster.source import Definition, MacroDefinition, RangeDefinition
 
 _TO_VENSIM = {
-    "delay": "delay fixed", "smth1": "smooth", "smth3": "smooth3", "int": "integer", "forcst": "forecast",
-    "init": "initial", "size": "elmcount", "lookupinv": "lookup invert", "safediv": "zidz", "random": "random uniform",
+    "delay": "delay fixed", "smth1": "smooth", "smth3": "smooth3", "forcst": "forecast",
+    "init": "initial", "size": "elmcount", "lookupinv": "lookup invert", "random": "random uniform",
     "uniform": "random uniform", "gammaln": "gamma ln",
 }  # fmt: skip
+_ZERO = Figure(0.0)
 _WITH_INITIAL = {"smooth": "smoothi", "smooth3": "smooth3i", "delay1": "delay1i", "delay3": "delay3i"}
 _OF_STELLA = {
     "round", "sinwave", "coswave", "percent", "derivn", "stddev", "exprnd", "poisson", "lognormal", "binomial",
@@ -196,6 +199,8 @@ class VensimScribe(Scribe):
             for other in others:
                 first = Application(folded, (), (first, other))
             return self.tree(first, binding)
+        if folded in {"int", "mod", "safediv"}:
+            return self.tree(_as_vensim(folded, *tree.arguments), binding)
         name = _TO_VENSIM.get(folded, clean(tree.name))
         if folded in {"smthn", "delayn"}:
             first, time, order, *start = tree.arguments
@@ -205,8 +210,6 @@ class VensimScribe(Scribe):
             tree = replace(tree, arguments=(*tree.arguments, tree.arguments[0]))
         if count == 3 and key(name) in _WITH_INITIAL:
             name = _WITH_INITIAL[key(name)]
-        if folded == "safediv" and count == 3:
-            name = "xidz"
         if folded in {"log10", "log"} and count == 1:
             tree, name = replace(tree, arguments=(*tree.arguments, Figure(10.0))), "log"
         if folded in {"random", "uniform"}:
@@ -215,3 +218,25 @@ class VensimScribe(Scribe):
 
     def _known(self) -> set[str]:
         return {key(item.name) for item in self.source.definitions} | {key(item.name) for item in self.source.macros}
+
+
+def _as_vensim(folded: str, first: Tree, second: Tree = _ZERO, third: Tree = _ZERO) -> Tree:
+    """XMILE's INT, MOD and SAFEDIV by functions of Vensim, which differ for negative numbers and divisors near zero."""
+    if folded == "safediv":
+        return _if(Operator("=", (second, _ZERO)), third, Operator("/", (first, second)))
+    if folded == "int":
+        whole = Application("integer", (), (first,))
+        return _if(Operator("<", (first, whole)), Operator("-", (whole, Figure(1.0))), whole)
+
+    def rest(above: Tree, below: Tree) -> Tree:
+        left = Application("modulo", (), (above, below))
+        return Application("modulo", (), (Operator("+", (left, below)), below))
+
+    if isinstance(second, Figure) and second.value > 0:
+        return rest(first, second)
+    below_zero = Operator("neg", (rest(Operator("neg", (first,)), Operator("neg", (second,))),))
+    return _if(Operator(">", (second, _ZERO)), rest(first, second), below_zero)
+
+
+def _if(condition: Tree, yes: Tree, no: Tree) -> Tree:
+    return Application("if then else", (), (condition, yes, no))

@@ -23,7 +23,7 @@ from sd_cluster.source import Definition, MacroDefinition
 
 _TO_XMILE = {
     "delay_fixed": "delay", "smooth": "smth1", "smoothi": "smth1", "smooth3": "smth3", "smooth3i": "smth3",
-    "delay1i": "delay1", "delay3i": "delay3", "integer": "int", "forecast": "forcst", "initial": "init",
+    "delay1i": "delay1", "delay3i": "delay3", "forecast": "forcst", "initial": "init",
     "elmcount": "size", "vmax": "max", "vmin": "min", "lookup_invert": "lookupinv", "random_uniform": "random",
     "if_then_else": "if", "gamma_ln": "gammaln",
 }  # fmt: skip
@@ -266,6 +266,8 @@ class XmileScribe(Scribe):
             return f"(IF {condition} THEN {yes} ELSE {no})"
         if any(isinstance(part, Points) for part in tree.arguments):
             return self._inline(tree)
+        if folded in {"integer", "int"} and self.source.dialect == "vensim" and len(tree.arguments) == 1:
+            return self._towards_zero(tree.arguments[0])
         if folded == "modulo" or self.source.dialect == "xmile":
             return self._call(self.plain(tree.name), tree.arguments, tree.subscripts)
         if folded == "pulse" and len(tree.arguments) == 2:
@@ -281,6 +283,12 @@ class XmileScribe(Scribe):
             raise self.fail("data from another file have no form in XMILE")
         name = _TO_XMILE.get(folded, "").upper() or self.plain(tree.name)
         return self._call(name, tree.arguments, tree.subscripts)
+
+    def _towards_zero(self, part: Tree) -> str:
+        """Vensim's INTEGER, which goes towards zero; XMILE's INT goes down."""
+        if isinstance(part, Figure):
+            return self.number(float(int(part.value)))
+        return f"(IF {self.tree(part, 5)} < 0 THEN -INT(-({self.tree(part)})) ELSE INT({self.tree(part)}))"
 
     def _call(self, name: str, arguments: Iterable[Tree], subscripts: Sequence[str]) -> str:
         inside = f"[{', '.join(map(self.plain, subscripts))}]" if subscripts else ""
@@ -298,7 +306,7 @@ class XmileScribe(Scribe):
     def _pulse(self, start: Tree, width: Tree) -> str:
         begin, span = self.tree(start, 5), self.tree(width)
         middle = "TIME + DT/2"
-        return f"(IF {middle} > {begin} AND {middle} < {begin} + MAX({span}, DT) THEN 1 ELSE 0)"
+        return f"(IF {middle} >= {begin} AND {middle} < {begin} + MAX({span}, DT) THEN 1 ELSE 0)"
 
 
 def _flows_apart(lines: Sequence[str]) -> tuple[list[str], list[str]]:

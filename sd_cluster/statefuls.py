@@ -67,7 +67,8 @@ _XMILE = {
     "percent": "xmile_percent",
     "derivn": "xmile_derivative",
     "stddev": "xmile_deviation",
-    "mod": "modulo",
+    "int": "xmile_integer",
+    "mod": "xmile_modulo",
     "exprnd": "xmile_exponential",
     "poisson": "xmile_poisson",
     "binomial": "xmile_binomial",
@@ -377,8 +378,9 @@ def _xmile_pulse(section: Section, trees: Trees) -> Expression:
 
 
 def _safediv(section: Section, trees: Trees) -> Expression:
-    arguments = section.arguments("safediv", trees, (2, 3))
-    return Call("zidz" if len(arguments) == 2 else "xidz", arguments)
+    """XMILE's SAFEDIV: what stands third, or zero, where the divisor is exactly zero."""
+    above, below, *otherwise = section.arguments("safediv", trees, (2, 3))
+    return Call("xmile_over", (above, below, *(otherwise or [Number(0.0)])))
 
 
 FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {

@@ -178,11 +178,19 @@ def _derivative(name: str, table: str, arguments: tuple[Any, ...], index: int) -
         case "power", 1:
             base, exponent = arguments
             return _function(name)(base, exponent) * sympy.log(base)
-        case "modulo", 0:
+        case (("modulo" | "xmile_modulo"), 0):
             return one
         case (("modulo" | "quantum"), 1):
             whole = _function("integer")(arguments[0] / arguments[1])
             return -whole if name == "modulo" else whole
+        case "xmile_modulo", 1:
+            return -_function("xmile_integer")(arguments[0] / arguments[1])
+        case "xmile_over", 0:
+            return _function(name)(one, arguments[1], zero)
+        case "xmile_over", 1:
+            return -_function(name)(_function(name)(arguments[0], arguments[1], zero), arguments[1], zero)
+        case "xmile_over", 2:
+            return _function(name)(zero, arguments[1], one)
         case (("xidz" | "zidz"), 0):
             return _function("zidz")(one, arguments[1])
         case (("xidz" | "zidz"), 1):

@@ -39,7 +39,7 @@ _UNMEASURED = {
     "inverted", "market_price", "noise", "normal", "normal_share", "pick", "prod", "quantity_at_price", "ranked",
     "reorder", "vector_elm_map", "vector_select", "sorted_order",
 }  # fmt: skip
-_LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer"}
+_LIKE_ARGUMENT = {"abs", "max", "min", "modulo", "quantum", "integer", "xmile_integer", "xmile_modulo"}
 _PLAIN_ARGUMENT = {
     "exp", "gamma_ln", "ln", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh",
 }  # fmt: skip
@@ -327,7 +327,7 @@ class _Measure:
             case "if_then_else":
                 self.of(arguments[0])
                 return self.alike(*arguments[1:])
-            case "xidz":
+            case "xidz" | "xmile_over":
                 return self._ratio(arguments[0], arguments[1], arguments[2])
             case "zidz":
                 return self._ratio(arguments[0], arguments[1])

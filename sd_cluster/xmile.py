@@ -25,14 +25,21 @@ def read_xmile(path: Path) -> Source:
     Raises
     ------
     ReadingError
-        If the file is not an XMILE model; the text names the line.
+        If the file is not an XMILE model, the text names the line; or if it defines entities of its own.
     """
     from lxml import etree  # type: ignore[import-untyped]
 
     try:
-        root = etree.parse(str(path), etree.XMLParser(resolve_entities=False, no_network=True)).getroot()
+        parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+        tree = etree.parse(str(path), parser)
     except etree.XMLSyntaxError as error:
         raise ReadingError(f"{path.name} is not an XMILE model: {first_line(error)}") from None
+    root = tree.getroot()
+    if (entity := _entity(tree, etree.Entity)) is not None:
+        raise ReadingError(
+            f"{path.name} defines the entity '{shorten(entity, 40)}', which is not read;"
+            " write its text where it is used"
+        )
     if etree.QName(root).localname.casefold() != "xmile":
         raise ReadingError(f"{path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
     return _File(path, root).read()
@@ -341,6 +348,14 @@ class _File:
             except (TypeError, ValueError):
                 bounds.append(None)
         return bounds[0], bounds[1]
+
+
+def _entity(tree: Any, kind: Any) -> str | None:
+    """Name of an entity that a file defines or uses, beyond XML's own, if there is one."""
+    for declared in (tree.docinfo.internalDTD, tree.docinfo.externalDTD):
+        for entity in () if declared is None else declared.iterentities():
+            return str(entity.name)
+    return next((str(node.name) for node in tree.iter(kind)), None)
 
 
 def _tag(node: Any) -> str:

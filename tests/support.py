@@ -266,6 +266,8 @@ class Interpreter:
             "cosh": math.cosh, "exp": math.exp, "integer": lambda x: math.floor(x) if x >= 0 else math.ceil(x),
             "ln": math.log, "log": lambda x, base: math.log(x) / math.log(base), "max": max, "min": min,
 
+            "xmile_integer": math.floor, "xmile_modulo": lambda a, b: a - b * math.floor(a / b),
+            "xmile_over": lambda a, b, x: a / b if b else x,
             "modulo": lambda a, b: a - b * int(a / b) if b > 0 else 0, "pi": lambda: math.pi,
             "power": lambda a, b: a**b,
 
@@ -317,6 +319,10 @@ class Interpreter:
         """Time since a moment, at the middle of this step: Vensim's rule."""
         return self.time + self.dt / 2 - moment
 
+    def _just(self, moment: float) -> float:
+        """Time since a moment, which counts as past where it lies in the middle of this step but for rounding."""
+        return self._past(moment) + 1e-6 * self.dt
+
     def _step(self, height: float, start: float) -> float:
         return height if self._past(start) > 0 else 0
 
@@ -324,20 +330,20 @@ class Interpreter:
         return slope * (min(self.time, end) - start) if self._past(start) > 0 and self.time > start else 0
 
     def _pulse(self, start: float, width: float) -> float:
-        return 0 < self._past(start) < max(width, self.dt)
+        return self._just(start) >= 0 and self._just(start) < max(width, self.dt)
 
     def _pulse_train(self, start: float, width: float, interval: float, end: float) -> float:
-        past = self._past(start)
-        if past <= 0 or self._past(end) >= 0:
+        past = self._just(start)
+        if past < 0 or self._past(end) >= 0:
             return 0
         return past - interval * math.floor(past / interval) < max(width, self.dt)
 
     def _xmile_pulse(self, start: float, magnitude: float) -> float:
-        return magnitude / self.dt if 0 < self._past(start) < self.dt else 0
+        return magnitude / self.dt if 0 <= self._just(start) < self.dt else 0
 
     def _xmile_pulse_train(self, start: float, interval: float, magnitude: float) -> float:
-        past = self._past(start)
-        return magnitude / self.dt if past > 0 and past - interval * math.floor(past / interval) < self.dt else 0
+        past = self._just(start)
+        return magnitude / self.dt if past >= 0 and past - interval * math.floor(past / interval) < self.dt else 0
 
 
 def interpreted(model: sd.Model, values: Mapping[str, float] | None = None, step: float | None = None) -> pd.DataFrame:

@@ -49,6 +49,7 @@ def read(path):
     """Read and run a file; all that may go wrong is one of our errors, in one line."""
     told = []
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", sd.UnitsWarning)
         try:
             sd.simulate(sd.load(path), solver=sd.Euler())
         except sd.SdClusterError as error:

@@ -445,3 +445,112 @@ def test_a_lookup_with_two_points_at_one_place_jumps_there():
     for backend in ("python", "numba"):
         run = sd.simulate(model, solver=sd.Euler(), backend=backend)
         np.testing.assert_allclose(run["z"], [0, 0.25, 0.5, 0.75, 5, 5.25, 5.5, 5.75, 6], rtol=1e-15)
+
+
+def xmile(folder, variables, name="tiny.xmile", doctype="", model="", saving=""):
+    """An XMILE file of some variables over four years."""
+    return written(
+        folder,
+        f'<?xml version="1.0"?>\n{doctype}<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0">'
+        f'<sim_specs time_units="Year"{saving}><start>0</start><stop>4</stop><dt>1</dt></sim_specs>'
+        f"<model>{model}<variables>{variables}</variables></model></xmile>",
+        name,
+    )
+
+
+def test_what_stands_behind_a_comment_in_xml_counts(tmp_path):
+    """An element's text ended at the first comment or instruction: `2<!-- two -->+3` was 2."""
+    path = xmile(
+        tmp_path,
+        '<aux name="a"><eqn>2<!-- two -->+3</eqn></aux>'
+        '<aux name="b"><eqn>TIME</eqn><gf><xscale min="0" max="2"/><ypts>0,5<!-- last -->,10</ypts></gf></aux>'
+        '<stock name="S"><eqn>5<?say no?>0</eqn><inflow><!-- c -->f</inflow></stock>'
+        '<flow name="f"><eqn>a</eqn><units>wid<!-- x -->get</units></flow>',
+    )
+    model = sd.load(path, check_units=False)
+    run = sd.simulate(model, solver=sd.Euler())
+    assert run["a"].tolist() == [5.0] * 5
+    assert run["b"].tolist() == [0.0, 5.0, 10.0, 10.0, 10.0]
+    assert run["S"].tolist() == [50.0, 55.0, 60.0, 65.0, 70.0]
+    assert model.variable("f").units == "widget"
+
+
+def test_an_entity_is_refused_by_its_name(tmp_path):
+    """`2&r;` lost what the entity stands for and was 2."""
+    variables = '<aux name="a"><eqn>2&r;</eqn></aux><aux name="b"><eqn>a+TIME</eqn></aux>'
+    path = xmile(tmp_path, variables, doctype='<!DOCTYPE xmile [<!ENTITY r "00">]>\n')
+    told = "tiny.xmile defines the entity 'r', which is not read; write its text where it is used"
+    assert message(path) == told
+
+
+@pytest.mark.parametrize("backend", ["python", "numba"])
+def test_whole_numbers_rests_and_ratios_have_the_meaning_of_their_format(tmp_path, backend):
+    """XMILE's INT, MOD and SAFEDIV had Vensim's meaning, which differs for negative numbers and near zero."""
+    parts = {
+        "a": ("-7 MOD 3 + 0*TIME", 2.0),
+        "b": ("INT(-3.5 + 0*TIME)", -4.0),
+        "c": ("SAFEDIV(1e-9, 1e-8 + 0*TIME)", 0.1),
+        "d": ("1e-9//(1e-8 + 0*TIME)", 0.1),
+        "e": ("7 MOD -3 + 0*TIME", -2.0),
+        "f": ("SAFEDIV(1, 0*TIME, 5) + 1//(0*TIME)", 5.0),
+        "g": ("MODULO(-7, 3) + 0*TIME", -1.0),
+        "h": ("INT(3.5 + 0*TIME) + 7 MOD 3", 4.0),
+    }
+    path = xmile(tmp_path, "".join(f'<aux name="{name}"><eqn>{text}</eqn></aux>' for name, (text, _) in parts.items()))
+    model = sd.load(path)
+    run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+    assert {name: run[name][-1] for name in parts} == {name: value for name, (_, value) in parts.items()}
+    assert sd.write(model, tmp_path / "back.mdl").difference < 1e-15
+    theirs = tiny("w = INTEGER(-2.5) \n v = INTEGER(w - 0.5) \n x = INTEG(v, MODULO(-7, 3))")
+    assert sd.write(theirs, tmp_path / "there.xmile").difference == 0.0
+
+
+def test_cells_that_are_not_there_are_not_missing_values(tmp_path):
+    """Cells outside the sheet, in row 0, and formulas that nobody has computed were read as Vensim's missing value."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.append([5, None, "=A1*2"])
+    book.active.append([6, 7, "=A2*2"])
+    book.save(tmp_path / "w.xlsx")
+    (tmp_path / "c.csv").write_text("1,2,3\n4,,6\n")
+    path = write_model(
+        tmp_path,
+        "a = GET DIRECT CONSTANTS('c.csv', ',', 'B2') \n b = GET DIRECT CONSTANTS('c.csv', ',', 'Z99')"
+        " \n c = GET DIRECT CONSTANTS('c.csv', ',', 'A0') \n d = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'C2')"
+        " \n e = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'A3') \n f := GET XLS DATA('w.xlsx', 'Sheet', 'A', 'C1')"
+        " \n g = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'B1') \n x = INTEG(1, 0)",
+    )
+    model = sd.load(path, check_units=False)
+    assert model.unsupported == {
+        "b": "'c.csv' cell Z99 lies outside the sheet, which has 2 rows and 3 columns",
+        "c": "'c.csv' has no cell A0; rows are counted from 1",
+        "d": "'w.xlsx' sheet 'Sheet' cell C2 holds a formula without its value; open the book in Excel, and save it",
+        "e": "'w.xlsx' sheet 'Sheet' cell A3 lies outside the sheet, which has 2 rows and 3 columns",
+        "f": "'w.xlsx' sheet 'Sheet' cell C1 holds a formula without its value; open the book in Excel, and save it",
+    }
+    assert model.variable("a").value == model.variable("g").value == -(2.0**109)
+
+
+@pytest.mark.parametrize("part", ["sheet1", "workbook.xml", "table"])
+def test_a_truncated_book_or_a_table_of_one_word_is_one_error(tmp_path, part):
+    """Each ended in a traceback of the package that reads it."""
+    import zipfile
+
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active["A1"] = 5
+    book.save(tmp_path / "whole.xlsx")
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole, zipfile.ZipFile(tmp_path / "cut.xlsx", "w") as cut:
+        for name in whole.namelist():
+            data = whole.read(name)
+            cut.writestr(name, data[:-60] if part in name else data)
+    (tmp_path / "long.csv").write_text("x" * 200_000 + ",1\n")
+    source = "'long.csv', ','" if part == "table" else "'cut.xlsx', 'Sheet'"
+    path = write_model(tmp_path, f"a = GET DIRECT CONSTANTS({source}, 'A1') \n x = INTEG(1, 0)")
+    told = sd.load(path, check_units=False).unsupported["a"]
+    assert "cut.xlsx' is" in told or "'long.csv' is not a table" in told
+    if part == "table":
+        with pytest.raises(sd.ReadingError, match=r"^'long\.csv' is not a table"):
+            sd.load(path, check_units=False, data=tmp_path / "long.csv")

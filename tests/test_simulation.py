@@ -440,3 +440,17 @@ def test_a_solver_that_stands_still_is_stopped():
 def test_values_outside_their_range_are_told():
     run = sd.simulate(sd.load("collective_learning"), sd.Scenario("much", {"training": 40.0}), save=30.0)
     assert run.notes == ("'training' is set to 40, outside its range 0 to 1",)
+
+
+@pytest.mark.parametrize("backend", ["python", "numba"])
+@pytest.mark.parametrize("step", [1.0, 0.5, 0.1])
+def test_a_pulse_that_begins_in_the_middle_of_a_step_is_not_lost(step, backend):
+    """Both comparisons were strict, so that a pulse of one step that began at half a step gave nothing."""
+    start = 3.5 * step
+    texts = (f"PULSE({start}, {step})", f"PULSE({start}, 0)", f"PULSE TRAIN({start}, {step}, {2 * step}, {6.2 * step})")
+    names = "one", "least", "train"
+    equations = " \n ".join(f"{name} = {text}" for name, text in zip(names, texts, strict=True))
+    model = tiny(f"{equations} \n x = INTEG(one, 0)", check_units=False)
+    run = sd.simulate(model, solver=sd.Euler(step=step), horizon=(0, 10 * step), save=step, backend=backend)
+    assert run["one"].tolist() == run["least"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert run["train"].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]
