@@ -1,4 +1,4 @@
-"""Draw the ten reference behaviours of the shipped model, and what it makes of real regions.
+"""Draw the reference behaviours of the shipped models, and what one of them makes of real regions.
 
 Run `python docs/figures.py` to draw them anew into `docs/figures/`; `python docs/figures.py take_off lock_in` draws
 some. The numbers behind each picture are those of the test of the same behaviour.
@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import sd_cluster as sd
 from calibration.study import Study
 from sd_cluster import plot
+from sd_cluster.look import PALETTE, blank, look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -222,6 +223,104 @@ def extremes() -> Figure:
                       reference="base")  # fmt: skip
 
 
+REWIRINGS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 1.0)
+NETWORKS = 12
+"""Networks, each with members of its own, behind a mean."""
+
+
+def members(table: Any, changes: Mapping[str, float], seed: int, years: float = 60.0, step: float = 0.0625) -> Any:
+    """What each member of a network of 500 knows in the end."""
+    model = sd.load("cluster_network", sizes={"member": 500}, tables={"contact": table}, check_units=False)
+    scenario = sd.Scenario("network", {**changes, "NOISE SEED": seed})
+    its = sd.simulate(model, scenario, solver=sd.Euler(step), horizon=(0.0, years), save=years)
+    return its.array("all knowledge")[-1].to_numpy()
+
+
+def mean_and_error(rows: Any) -> tuple[Any, Any]:
+    """Mean over networks, the first axis, and its standard error."""
+    return np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1) / np.sqrt(len(rows))
+
+
+def small_world() -> Figure:
+    """Knowledge against rewiring: pure exchange by barter, and the whole theory by barter and by broadcast."""
+    pure = dict.fromkeys(
+        ("trust building rate", "rivalry wear", "absorption gain rate", "absorption loss rate", "practice rate",
+         "outside learning rate", "obsolescence rate"), 0.0,
+    ) | {"reserve by kind": 1.0, "greatest initial knowledge": 1.0, "knowledge of a leader": 10.0}  # fmt: skip
+
+    def ends(changes: Mapping[str, float], years: float, step: float) -> Any:
+        return np.array([
+            [members(sd.contacts.small_world(500, 10, p, seed=s), changes, s, years, step).mean() for p in REWIRINGS]
+            for s in range(NETWORKS)
+        ])  # fmt: skip
+
+    with look():
+        figure = blank(width=7.6, height=3.2)
+        left, right = figure.subplots(1, 2)
+        places = np.arange(len(REWIRINGS))
+        mean, error = mean_and_error(ends(pure, 200.0, 0.25))
+        print("pure exchange", mean.round(2), error.round(2))
+        left.errorbar(places, mean, error, marker="o", color=PALETTE[0], capsize=2)
+        left.set(title="Pure exchange by barter", ylabel="Knowledge of a member, mean", ylim=(0, None))
+        for colour, (name, barter) in enumerate((("barter", 1.0), ("broadcast", 0.0))):
+            found = ends({"barter": barter}, 60.0, 0.0625)
+            print(name, found.mean(0).round(2))
+            mean, error = mean_and_error(100 * (found / found[:, :1] - 1))
+            print(name, mean.round(2), error.round(2))
+            right.errorbar(places, mean, error, marker="o", color=PALETTE[colour], capsize=2, label=name)
+        right.set(title="The whole theory", ylabel="More than on the ring (%)")
+        right.legend(frameon=False)
+        for axes in (left, right):
+            axes.set_xticks(places, [f"{p:g}" for p in REWIRINGS])
+            axes.set_xlim(-0.3, len(REWIRINGS) - 0.7)
+            axes.set_xlabel("Rewiring (0 ring, 1 random)")
+    return figure
+
+
+def gatekeepers() -> Figure:
+    """What those who remain lose when a tenth leaves; and who knows how much under barter and broadcast."""
+    lost: dict[str, list[list[float]]] = {"barter": [], "broadcast": []}
+    known: dict[str, list[Any]] = {"barter": [], "broadcast": []}
+    for seed in range(NETWORKS):
+        table = sd.contacts.scale_free(500, 5, seed=seed)
+        groups = sd.contacts.best_connected(table, 0.1), np.random.default_rng(seed).choice(500, 50, replace=False)
+        for name, barter in (("barter", 1.0), ("broadcast", 0.0)):
+            whole = members(table, {"barter": barter}, seed)
+            known[name].append(np.sort(whole))
+            row = []
+            for gone in groups:
+                rest = np.setdiff1d(np.arange(500), gone)
+                after = members(sd.contacts.without(table, gone), {"barter": barter}, seed)
+                row.append(100 * (1 - after[rest].mean() / whole[rest].mean()))
+            lost[name].append(row)
+    with look():
+        figure = blank(width=7.6, height=3.2)
+        left, right = figure.subplots(1, 2)
+        for colour, name in enumerate(lost):
+            mean, error = mean_and_error(lost[name])
+            spread = [np.std(row) / np.mean(row) for row in known[name]]
+            print(
+                name,
+                "loss",
+                mean.round(2),
+                error.round(2),
+                "variation",
+                np.mean(spread).round(3),
+                mean_and_error(spread)[1].round(3),
+            )
+            left.bar(
+                np.arange(2) + 0.4 * colour - 0.2, mean, 0.36, yerr=error, color=PALETTE[colour], capsize=2, label=name
+            )
+            right.plot(np.linspace(0, 100, 500), np.mean(known[name], axis=0), color=PALETTE[colour], label=name)
+        left.set_xticks([0, 1], ["best connected", "at random"])
+        left.set(title="A tenth of the members leaves", ylabel="Loss of those who remain (%)")
+        right.set(
+            title="Who knows how much", xlabel="Members, from least to most (%)", ylabel="Knowledge", ylim=(0, None)
+        )
+        left.legend(frameon=False)
+    return figure
+
+
 def hsinchu() -> Figure:
     """10. The fitted model beside the figures of the Hsinchu Science Park."""
     import calibration as cal
@@ -290,6 +389,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "shocks": shocks,
     "obsolescence": obsolescence,
     "extremes": extremes,
+    "network_small_world": small_world,
+    "network_gatekeepers": gatekeepers,
     "hsinchu": hsinchu,
 }
 FROM_TABLES: dict[str, Callable[[], Figure]] = {"us_hightech": hightech, "shrinkage": shrunk, "left_out": left_out}

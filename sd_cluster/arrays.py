@@ -32,7 +32,7 @@ MOST_WRITTEN = 200_000
 WHOLE_FROM = 5_000
 """Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
 
-MOST_WHOLE = 50_000_000
+MOST_WHOLE = 60_000_000
 """Numbers beyond which a model is not taken even whole, without those of sparse tables."""
 
 Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]

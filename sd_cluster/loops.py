@@ -31,7 +31,7 @@ MOST_SIDE_BY_SIDE = 8
 FETCH_FROM = 50_000
 """Rows of a sparse table from which on members are asked for ahead; smaller ones lie near by themselves."""
 
-FETCH_AHEAD = 16
+FETCH_AHEAD = 32
 """How many entries ahead."""
 
 

@@ -240,7 +240,7 @@ def test_a_blow_up_names_the_element(tmp_path, always_whole):
 
 
 def test_numbers_beyond_all_bounds(tmp_path):
-    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 50000000 numbers; take fewer elements"):
+    with pytest.raises(sd.ReadingError, match="'x' would bring the model beyond 60000000 numbers; take fewer elements"):
         load(tmp_path, "x[D,E] = INTEG(1, 1)", {"D": "(A1-A8000)", "E": "(B1-B8000)"})
 
 
