@@ -212,7 +212,7 @@ class Outside:
         """Places of a sheet at which formulas stand; read only where a cell that is needed looks empty."""
         at = (path, tab.casefold())
         if at not in self._formula_places:
-            import openpyxl
+            import openpyxl  # type: ignore[import-untyped]
 
             with _broken(path.name, tab):
                 book = openpyxl.load_workbook(path, read_only=True, keep_links=False)
@@ -288,7 +288,7 @@ class Outside:
         if path not in self._books and path.suffix.lower() == ".xls":
             self._books[path] = self._old_book(path)
         if path not in self._books:
-            import openpyxl  # type: ignore[import-untyped]
+            import openpyxl
 
             with _broken(path.name):
                 self._books[path] = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
