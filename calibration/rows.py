@@ -82,7 +82,7 @@ def _of_workbook(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
     import zipfile
 
     try:
-        from openpyxl import load_workbook  # type: ignore[import-untyped]
+        from openpyxl import load_workbook
     except ImportError as error:
         raise DataError(
             f"{path.name}: reading Excel needs openpyxl; pip install 'sd-cluster[excel]', or save the sheet as CSV"

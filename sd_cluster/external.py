@@ -274,7 +274,7 @@ class Outside:
     def _old_book(self, path: Path) -> Any:
         """A book in Excel's binary format, which needs a package of its own."""
         try:
-            import xlrd  # type: ignore[import-untyped]
+            import xlrd
         except ImportError:
             raise UnsupportedError(
                 f"'{path.name}' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
@@ -288,7 +288,7 @@ class Outside:
         if path not in self._books and path.suffix.lower() == ".xls":
             self._books[path] = self._old_book(path)
         if path not in self._books:
-            import openpyxl  # type: ignore[import-untyped]
+            import openpyxl
 
             with _broken(path.name):
                 self._books[path] = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)

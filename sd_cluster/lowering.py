@@ -32,7 +32,12 @@ from sd_cluster.source import Definition, MacroDefinition, Source
 
 _CONTROLS = {key(control): control for control in CONTROLS}
 
+_OF_FILES = {"get_direct_data", "get_direct_constants", "get_direct_lookups"}
+
 _XMILE_NAMES = {"dt": "TIME STEP", "starttime": "INITIAL TIME", "stoptime": "FINAL TIME"}
+
+MOST_BY_MACROS = 50_000
+"""Variables that all uses of macros may make together."""
 
 SEED = "NOISE SEED"
 """The parameter that random functions draw by."""
@@ -58,6 +63,7 @@ class Lowering:
         self.notes: list[str] = []
         self.calls = 0
         self.draws = 0
+        self.by_macros = 0
         self.main = Section(self, source.definitions)
 
     def run(self) -> None:
@@ -114,6 +120,7 @@ class Section:
         self.tables = {folded for folded, items in self.trees.items() if _is_table(items[0])}
         self.owner, self.folded = "", ""
         self.graphs: set[str] = set()
+        self.known: dict[str, float | None] = {}
         self.subscripts: tuple[str, ...] = ()
         self.exceptions: tuple[tuple[str, ...], ...] = ()
 
@@ -220,7 +227,7 @@ class Section:
     def _external(self, item: Definition, tree: Application, about: dict[str, Any]) -> list[Piece] | None:
         """Equations from a function that reads a file, if that is what stands here."""
         function = key(tree.name).replace("get_xls_", "get_direct_")
-        if function not in {"get_direct_data", "get_direct_constants", "get_direct_lookups"}:
+        if function not in _OF_FILES:
             return None
         texts = [part.value for part in tree.arguments if isinstance(part, Quoted)]
         if len(texts) != len(tree.arguments):
@@ -291,18 +298,34 @@ class Section:
             return expression
         return self.define(Auxiliary(name=self.hidden_name(what), hidden=True, expression=expression))
 
-    def constant(self, tree: Tree, above: tuple[str, ...] = ()) -> float | None:
-        """Value of a tree made of constants of the file, if it is one."""
+    def constant(self, tree: Tree) -> float | None:
+        """Value of a tree made of constants of the file, if it is one; each name is worked out once."""
+        pending = _names_read(tree)
+        begun: set[str] = set()
+        while pending:
+            name = pending[-1]
+            items = self.trees.get(name, ())
+            if name in self.known:
+                pending.pop()
+            elif len(items) != 1 or items[0].tree is None or items[0].subscripts or items[0].kind == "stock":
+                self.known[name] = None
+            elif name in begun:
+                self.known[name] = self._of_constants(items[0].tree)
+            else:
+                begun.add(name)
+                inside = _names_read(items[0].tree)
+                pending += [other for other in inside if other not in begun and other not in self.known]
+        return self._of_constants(tree)
+
+    def _of_constants(self, tree: Tree) -> float | None:
+        """Value of a tree whose names are known."""
         match tree:
             case Figure():
                 return tree.value
             case Reference(name=name, subscripts=()):
-                items = self.trees.get(key(name), ())
-                if len(items) != 1 or items[0].tree is None or items[0].subscripts or key(name) in above:
-                    return None
-                return None if items[0].kind == "stock" else self.constant(items[0].tree, (*above, key(name)))
+                return self.known.get(key(name))
             case Operator(operator=("+" | "-" | "*" | "/" | "neg") as operator):
-                values = [self.constant(part, above) for part in tree.operands]
+                values = [self._of_constants(part) for part in tree.operands]
                 known = [value for value in values if value is not None]
                 if len(known) < len(values) or (operator == "/" and known[1] == 0.0):
                     return None
@@ -458,6 +481,8 @@ class Section:
             return known.of_trees[name](self, tree.arguments)
         if name not in FUNCTIONS:
             shown = clean(tree.name)
+            if name.replace("get_xls_", "get_direct_") in _OF_FILES:
+                raise UnsupportedError(f"{shown} stands inside an expression; give what it reads a variable of its own")
             raise UnsupportedError(
                 f"the function '{shown}' is not supported{near(folded, FUNCTIONS)}; {known.supported()}"
             )
@@ -484,6 +509,9 @@ class Section:
         given = (*tree.arguments, *macro.defaults[len(macro.defaults) - left_out :])
         if self.prefix.count("#") > 20 or self.lowering.calls > 1_000_000:
             self.fail(f"macro {shown} uses itself without end")
+        self.lowering.by_macros += len(macro.inputs) + len(macro.definitions)
+        if self.lowering.by_macros > MOST_BY_MACROS:
+            self.fail(f"macros make more than {MOST_BY_MACROS} variables, here by {shown}; use them less often")
         prefix = self.hidden_name(shown) + ": "
         bound: dict[str, str] = {}
         over = (*self.over, *self.subscripts)
@@ -534,6 +562,17 @@ def _is_table(item: Definition) -> bool:
     if item.kind == "lookup" or isinstance(item.tree, Points):
         return True
     return isinstance(item.tree, Application) and key(item.tree.name) in {"get_xls_lookups", "get_direct_lookups"}
+
+
+def _names_read(tree: Tree) -> list[str]:
+    """Names without subscripts that the operations of a tree read."""
+    match tree:
+        case Reference(subscripts=()):
+            return [key(tree.name)]
+        case Operator():
+            return [name for part in tree.operands for name in _names_read(part)]
+        case _:
+            return []
 
 
 def _outputs(tree: Tree | None) -> list[Reference]:

@@ -321,6 +321,10 @@ class Model:
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float}).set_index("name")
 
 
+_LIST = "; supported: "
+"""What stands before the list of all functions, which a report shows once."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What of a model file can be computed.
@@ -350,7 +354,9 @@ class Report:
         for title, part in (("not supported", self.unsupported), ("dependent on these", self.dependent)):
             if part:
                 lines.append(f"{len(part)} {title}:")
-                lines += [f"    {name}: {reason}" for name, reason in part.items()]
+                lines += [f"    {name}: {reason.partition(_LIST)[0]}" for name, reason in part.items()]
+        listed = next((reason.partition(_LIST)[2] for reason in self.unsupported.values() if _LIST in reason), "")
+        lines += [f"supported: {listed}"] if listed else []
         return "\n".join([*lines, *self.notes])
 
 

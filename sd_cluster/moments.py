@@ -13,6 +13,9 @@ from sd_cluster.model import Horizon, Model, Parameter
 from sd_cluster.scenario import Scenario, TimeSeries
 from sd_cluster.solvers import Adaptive, Solver
 
+MOST_ROWS = 5_000_000
+"""Rows that a run may save."""
+
 
 def controls(model: Model, horizon: Horizon) -> dict[str, float]:
     """Values of the control variables that are parameters, where they differ from the model's."""
@@ -85,6 +88,11 @@ def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[f
         every = horizon.save_every if save is None else float(save)
         if not every > 0:
             raise ScenarioError(f"the time between saved rows is {every:g}; it should be above zero")
+        if not (horizon.end - horizon.start) / every < MOST_ROWS:
+            raise ScenarioError(
+                f"the run from {horizon.start:g} to {horizon.end:g} would save more than {MOST_ROWS} rows, one each"
+                f" {every:g}; save less often, by SAVEPER or save="
+            )
         count = math.floor((horizon.end - horizon.start) / every + 1e-9)
         times = [horizon.start + number * every for number in range(count + 1)]
         return times if abs(times[-1] - horizon.end) < 1e-9 * every else [*times, horizon.end]

@@ -283,6 +283,8 @@ def _horizon(path: Path, equations: tuple[Equation, ...]) -> Horizon:
     start, end, step, save_every = values
     if not step > 0 or not math.isfinite(step):
         raise ReadingError(f"{path.name}: TIME STEP is {step:g}; it should be above zero")
+    if not math.isfinite((abs(end) + abs(start) + abs(save_every)) / step):
+        raise ReadingError(f"{path.name}: TIME STEP is {step:g}, too short for a run from {start:g} to {end:g}")
     if end < start:
         raise ReadingError(f"{path.name}: FINAL TIME {end:g} lies before INITIAL TIME {start:g}")
     if abs(save_every / step - round(save_every / step)) > 1e-6:

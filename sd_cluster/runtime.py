@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from sd_cluster import tables, vectors
-from sd_cluster.errors import ModelError
+from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.expressions import VARYING, VECTOR_FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation
 
 ZERO = 1e-6
 """What XIDZ and ZIDZ take for zero (Vensim reference manual)."""
+
+MOST_SWITCHES = 100_000
+"""Pulses of one train at which a continuous solver may have to stop."""
 
 EMPTY = -(2.0**109)
 """What stands in a pipe where nothing comes out: Vensim's missing value."""
@@ -399,6 +402,11 @@ def train_times(
     """When a pulse train switches between `first` and `last`."""
     if not interval > 0.0:
         return [start, min(start + max(width, dt), end)]
+    if (min(end, last) - max(start, first)) / interval > MOST_SWITCHES:
+        raise SimulationError(
+            f"a pulse train switches more than {MOST_SWITCHES} times, each {interval:g}, which a continuous solver"
+            " follows one by one; take a longer interval, or Euler() or RungeKutta4()"
+        )
     times = [end] if end < last else []
     count = max(0, math.ceil((first - start) / interval) - 1)
     while (at := start + count * interval) < min(end, last):

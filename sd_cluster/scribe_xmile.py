@@ -45,6 +45,8 @@ class XmileScribe(Scribe):
             self.owner = span.name
             if span.mappings or span.copied:
                 raise self.fail("a range that maps to another has no form in XMILE")
+            if (parted := next((name for name in self.ranges.elements(span.name) if "," in name), None)) is not None:
+                raise self.fail(f"its element '{clean(parted)}' holds a comma, which parts subscripts in XMILE")
         dims = "".join(
             f"        <dim name={quoteattr(item.name)}>"
             + "".join(f"<elem name={quoteattr(name)}/>" for name in self.ranges.elements(item.name))
@@ -55,15 +57,19 @@ class XmileScribe(Scribe):
         for control in self.model.moving:
             self.owner = control
             raise self.fail("a control variable that varies has no form in XMILE")
+        saving = (
+            f' isee:save_interval="{self.number(horizon.save_every)}"' if horizon.save_every != horizon.step else ""
+        )
         lines = [
             '<?xml version="1.0" encoding="utf-8"?>',
-            '<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0">',
+            '<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0"'
+            + (' xmlns:isee="http://iseesystems.com/XMILE">' if saving else ">"),
             "    <header>",
             "        <vendor>sd_cluster</vendor>",
             '        <product version="1.0">sd_cluster</product>',
             f"        <name>{escape(self.model.name)}</name>",
             "    </header>",
-            f'    <sim_specs method="euler" time_units={quoteattr(horizon.unit)}>',
+            f'    <sim_specs method="euler" time_units={quoteattr(horizon.unit)}{saving}>',
             f"        <start>{self.number(horizon.start)}</start>",
             f"        <stop>{self.number(horizon.end)}</stop>",
             f"        <dt>{self.number(horizon.step)}</dt>",

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd_cluster.errors import ModelError
+from sd_cluster.errors import ModelError, SdClusterError
 from sd_cluster.files import write_beside
 from sd_cluster.model import Model, key
 from sd_cluster.reading import load
+from sd_cluster.run import Run
 from sd_cluster.scribe_vensim import VensimScribe
 from sd_cluster.scribe_xmile import XmileScribe
 from sd_cluster.simulation import simulate
@@ -54,7 +55,12 @@ def write(model: Model, path: str | Path) -> Written:
     Raises
     ------
     ModelError
-        If the model did not come from a file, or uses what the other format cannot say; the text names the variable.
+        If the model did not come from a file, uses what the other format cannot say, or what was written does not read
+        back; the text names the variable.
+    SimulationError
+        If the model cannot be run, so that nothing can be compared.
+    OSError
+        If the file cannot be written. On any error a file that stood there before is as it was.
     """
     path = Path(path)
     source = model.origin
@@ -66,26 +72,38 @@ def write(model: Model, path: str | Path) -> Written:
     scribe = VensimScribe(model, source) if suffix == ".mdl" else XmileScribe(model, source)
     text = scribe.text()
 
+    found: list[tuple[float, str]] = []
+    before = simulate(model, solver=Euler())
+
     def put(neighbour: Path) -> None:
+        """Write, read back and run; only what passes takes the place of what was there."""
         neighbour.write_text(text, encoding="utf-8")
+        try:
+            after = simulate(load(neighbour, check_units=False), solver=Euler())
+            found.append(_difference(before, after))
+        except SdClusterError as error:
+            told = str(error).replace(neighbour.name, path.name).replace(neighbour.stem, path.stem)
+            raise ModelError(f"{model.name} was not written: it does not read back: {told}") from None
 
     write_beside(path, put)
-    again = load(path, check_units=False)
-    return Written(path, *_difference(model, again))
+    return Written(path, *found[0])
 
 
-def _difference(model: Model, again: Model) -> tuple[float, str]:
-    """Largest difference between two models' runs, and the variable it is in."""
+def _difference(first: Run, second: Run) -> tuple[float, str]:
+    """Largest difference between two models' runs, and the variable it is in; what only one has as no number is inf."""
     import numpy as np
 
-    first, second = simulate(model, solver=Euler()), simulate(again, solver=Euler())
     worst, where = 0.0, ""
     for name in first.names:
         if key(name) == "saveper":
             continue
         one = first[name]
         other = np.interp(first.times, second.times, second[name])
-        apart = float(np.abs(one - other).max() / max(float(np.abs(one).max()), 1e-300))
+        same = (one == other) | (np.isnan(one) & np.isnan(other))
+        with np.errstate(invalid="ignore"):
+            off = np.where(same, 0.0, np.nan_to_num(np.abs(one - other), nan=np.inf))
+        known = np.abs(one[np.isfinite(one)])
+        apart = float(off.max() / max(float(known.max(initial=0.0)), 1e-300))
         if apart > worst:
             worst, where = apart, name
     return worst, where

@@ -27,7 +27,7 @@ def read_xmile(path: Path) -> Source:
     ReadingError
         If the file is not an XMILE model, the text names the line; or if it defines entities of its own.
     """
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
 
     try:
         parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
@@ -106,7 +106,13 @@ class _File:
             reciprocal = node is not None and node.get("reciprocal", "").casefold() == "true"
             tree, fault = self._tree(f"1/({text})" if reciprocal else text)
             found.append(Definition(name, tree, units=unit, fault=fault))
-        return [*found, Definition("SAVEPER", Reference("TIME STEP"), units=unit)]
+        inside = _child(specs, "save_step")
+        texts = [value for name, value in specs.attrib.items() if name.rpartition("}")[2] == "save_interval"]
+        texts += [] if inside is None else [inside.text or ""]
+        tree, fault = self._tree(texts[0]) if texts else (Reference("TIME STEP"), "")
+        if tree == Figure(0.0):  # what Stella writes for each step
+            tree = Reference("TIME STEP")
+        return [*found, Definition("SAVEPER", tree, units=unit, fault=fault)]
 
     def _tree(self, text: str | None) -> tuple[Tree | None, str]:
         """The tree of an equation's text, or why there is none."""

@@ -155,3 +155,45 @@ def test_a_subscript_over_two_lines_ends_in_one_line(tmp_path):
     with pytest.raises(sd.ReadingError) as caught:
         sd.load(path)
     assert str(caught.value).endswith("reads 'x[B C1]', but 'B C1' is neither a range nor an element")
+
+
+def test_constants_of_constants_are_worked_out_once():
+    """A chain of 1,500 ended in a RecursionError, and one that doubles 24 times took minutes."""
+    from support import tiny
+
+    chain = " \n ".join(f"a{k} = a{k + 1}" for k in range(1500))
+    doubled = " \n ".join(f"b{k} = b{k + 1}+b{k + 1}" for k in range(40))
+    begun = time.process_time()
+    model = tiny(
+        f"{chain} \n a1500 = 3 \n {doubled} \n b40 = 1 \n x = INTEG(DELAY FIXED(1, a0, 0)+DELAY N(1, 2, 0, b38), 0)",
+        check_units=False,
+    )
+    assert time.process_time() - begun < 20
+    assert "x" in model
+
+
+def test_macros_that_double_each_other_are_bounded():
+    """Eighteen macros that each use the next one twice took minutes and gigabytes."""
+    from support import tiny
+
+    macros = "".join(f":MACRO: M{k}(u)\nM{k} = M{k - 1}(u)+M{k - 1}(u)~~|\n:END OF MACRO:\n" for k in range(1, 19))
+    begun = time.process_time()
+    with pytest.raises(sd.ReadingError, match=r"macros make more than 50000 variables"):
+        tiny(":MACRO: M0(u)\nM0 = u~~|\n:END OF MACRO:\n" + macros + "x = INTEG(M18(1), 0)")
+    assert time.process_time() - begun < 20
+
+
+def test_steps_rows_and_pulses_beyond_count_are_refused():
+    """Each ended in an OverflowError, or filled the memory."""
+    from support import tiny
+
+    with pytest.raises(sd.ReadingError, match=r"^tiny\.mdl: TIME STEP is 1e-310, too short for a run from 0 to 10$"):
+        tiny("x = INTEG(1, 0)", step="1e-310")
+    told = r"^the run from 0 to 1e\+09 would save more than 5000000 rows, one each 0\.001; save less often"
+    model = tiny("x = INTEG(1, 0)", end="1e9", step="0.001", save="0.001")
+    for solver in (sd.Euler(), sd.Adaptive()):
+        with pytest.raises(sd.ScenarioError, match=told):
+            sd.simulate(model, solver=solver)
+    train = tiny("x = INTEG(PULSE TRAIN(0, 1e-6, 1e-6, 100), 0)", check_units=False)
+    with pytest.raises(sd.SimulationError, match=r"a pulse train switches more than 100000 times, each 1e-06"):
+        sd.simulate(train)

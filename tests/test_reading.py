@@ -554,3 +554,15 @@ def test_a_truncated_book_or_a_table_of_one_word_is_one_error(tmp_path, part):
     if part == "table":
         with pytest.raises(sd.ReadingError, match=r"^'long\.csv' is not a table"):
             sd.load(path, check_units=False, data=tmp_path / "long.csv")
+
+
+def test_the_list_of_functions_stands_once_in_a_report(tmp_path):
+    """Each variable that could not be read repeated it, and data inside an expression were called unknown."""
+    path = write_model(
+        tmp_path,
+        "a = SQRTT(1) \n b = SQRRT(2) \n c = GET XLS CONSTANTS('w.xlsx', 'Sheet', 'A2')*2 \n x = INTEG(1, 0)",
+    )
+    report = sd.load(path).report()
+    assert str(report).count("supported: ") == 1
+    told = "GET XLS CONSTANTS stands inside an expression; give what it reads a variable of its own"
+    assert report.unsupported["c"] == told

@@ -1,5 +1,6 @@
 """Writing: what is written reads back and runs the same, or the error says what the other format cannot hold."""
 
+import dataclasses
 import re
 import shutil
 
@@ -83,3 +84,39 @@ def test_a_model_that_no_file_says():
     bare = sd.Model(model.name, model.source, model.equations, model.horizon)
     with pytest.raises(sd.ModelError, match="did not come from a file"):
         sd.write(bare, "x.mdl")
+
+
+def test_a_file_that_does_not_read_back_leaves_what_was_there(tmp_path, monkeypatch):
+    """The file was replaced before anybody knew that the new one could be read."""
+    path = tmp_path / "keep.xmile"
+    path.write_text("precious")
+    monkeypatch.setattr("sd_cluster.scribe_xmile.XmileScribe.text", lambda self: "<xmile/>")
+    with pytest.raises(
+        sd.ModelError, match=r"^decay was not written: it does not read back: keep\.xmile is not a model"
+    ):
+        sd.write(feature("decay"), path)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_saving_time_is_kept(tmp_path):
+    """SAVEPER was lost in XMILE, so that each step was saved."""
+    again = sd.load(sd.write(tiny("x = INTEG(1, 5)"), tmp_path / "saving.xmile").path)
+    assert (again.horizon.step, again.horizon.save_every) == (0.125, 1.0)
+
+
+def test_an_element_with_a_comma_is_named(tmp_path):
+    """XMILE parts subscripts by commas, so that such an array did not read back."""
+    model = tiny('B: "b,1", b2 \n y[B] = 3, 4 \n x = INTEG(y[b2], 5)', check_units=False)
+    with pytest.raises(sd.ModelError, match=r"'B' cannot be written: its element 'b,1' holds a comma"):
+        sd.write(model, tmp_path / "comma.xmile")
+
+
+def test_what_is_no_number_in_one_run_alone_is_a_difference():
+    """A difference that is no number was taken for none."""
+    from sd_cluster.writing import _difference
+
+    run = sd.simulate(tiny("x = INTEG(1, 5)"), solver=sd.Euler())
+    broken = run.values.copy()
+    broken[-1, run.names.index("x")] = float("nan")
+    assert _difference(run, dataclasses.replace(run, values=broken)) == (float("inf"), "x")
