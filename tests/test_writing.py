@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from support import ALL, FEATURES, feature, tiny
@@ -120,3 +121,10 @@ def test_what_is_no_number_in_one_run_alone_is_a_difference():
     broken = run.values.copy()
     broken[-1, run.names.index("x")] = float("nan")
     assert _difference(run, dataclasses.replace(run, values=broken)) == (float("inf"), "x")
+
+
+def test_the_shipped_xmile_file_is_what_is_written_of_the_shipped_model(tmp_path):
+    model = sd.load("collective_learning")
+    sd.write(model, tmp_path / "collective_learning.xmile")
+    shipped = Path(model.source).with_suffix(".xmile")
+    assert shipped.read_text(encoding="utf-8") == (tmp_path / "collective_learning.xmile").read_text(encoding="utf-8")
