@@ -63,6 +63,7 @@ class Lowering:
         self.draws = 0
         self.by_macros = 0
         self.main = Section(self, source.definitions)
+        self.written = frozenset(self.main.names.values())
 
     def run(self) -> None:
         """Lower all equations.
@@ -144,7 +145,7 @@ class Section:
 
     def fail(self, what: str) -> NoReturn:
         """Raise a `ReadingError` that names the variable being read."""
-        where = f", variable '{self.owner.split(' #')[0]}'" if self.owner else ""
+        where = f", variable '{self.owner.split(' #')[0] if self.prefix else self.owner}'" if self.owner else ""
         where += f", macro {self.macro}" if self.macro else ""
         raise ReadingError(f"{self.lowering.file}{where}: {what}")
 
@@ -482,11 +483,11 @@ class Section:
         return tuple(map(self.lower, self.counted(function, tuple(trees), counts)))
 
     def counted(self, function: str, trees: tuple[Tree, ...], counts: tuple[int, ...]) -> tuple[Tree, ...]:
-        """Arguments whose number must be one of some counts."""
+        """Arguments whose number must be one of some counts; another one disables the variable."""
         if len(trees) not in counts:
             expected = " or ".join(map(str, counts))
             shown = clean(function).casefold()
-            self.fail(f"{shown} takes {expected} argument(s), here it has {len(trees)}")
+            raise UnsupportedError(f"{shown} takes {expected} argument(s), here it has {len(trees)}")
         return trees
 
     def _macro(self, macro: MacroDefinition, tree: Application) -> Expression:
