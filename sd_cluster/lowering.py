@@ -262,6 +262,9 @@ class Section:
         if not points.x:
             self.fail("the lookup has no points")
         x, y = points.x, points.y
+        note = f"'{self.owner}': the points of its lookup were not in order of x; they are read in that order"
+        if points.moved and not self.prefix and note not in self.lowering.notes:
+            self.lowering.notes.append(note)
         if not all(map(math.isfinite, (*x, *y))):
             self.fail("the lookup holds a value that is not a number")
         if len(set(zip(x, y, strict=True))) < len(x):

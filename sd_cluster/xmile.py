@@ -341,7 +341,8 @@ class _File:
             return replace(
                 about, fault=f"graphical functions of type '{node.get('type')}' are not known", kind="lookup"
             )
-        tree = Points(tuple(points[k] for k in order), tuple(values[k] for k in order), mode)
+        moved = order != list(range(len(points)))
+        tree = Points(tuple(points[k] for k in order), tuple(values[k] for k in order), mode, moved)
         return replace(about, tree=tree, kind="lookup")
 
     def _limits(self, node: Any) -> tuple[float | None, float | None]:

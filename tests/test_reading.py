@@ -382,6 +382,8 @@ def test_points_of_a_lookup_are_put_in_order():
     model = tiny("x = INTEG(1, 1) \n falling((2,0),(0,1))")
     (table,) = model.of_kind(Table)
     assert (table.x, table.y) == ((0.0, 2.0), (1.0, 0.0))
+    told = "the points of its lookup were not in order of x; they are read in that order"
+    assert f"'falling': {told}" in model.notes
 
 
 def test_a_run_of_equations_is_read_as_written():
