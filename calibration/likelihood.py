@@ -34,7 +34,7 @@ from calibration.patterns import Judge
 from calibration.priors import Prior
 from calibration.statistics import Floats
 from calibration.steps import Steps, values_at, widest_step
-from sd_cluster.errors import DataError, FitError, SimulationError
+from sd_cluster.errors import DataError, FitError, SimulationError, near
 
 
 class Likelihood:
@@ -334,10 +334,18 @@ class Likelihood:
         Raises
         ------
         DataError
-            If a year needs the model before the run's start.
+            If there are no years, one is no number or needs the model before the run's start, or there is no such
+            indicator.
+        FitError
+            From `predict`, if there are not as many values as parameters.
         """
         each = years if isinstance(years, Mapping) else dict.fromkeys(self.series, years)
-        asked = {name: np.asarray(some, dtype=float) for name, some in each.items()}
+        for name in each:
+            if name not in self.series:
+                raise DataError(f"{self.region}: there is no indicator '{name}'{near(name, self.series)} to predict")
+        asked = {name: np.atleast_1d(np.asarray(some, dtype=float)) for name, some in each.items()}
+        if not asked or not all(some.size and np.isfinite(some).all() for some in asked.values()):
+            raise DataError(f"{self.region}: the years to predict should be numbers, at least one for each indicator")
         times = self.measurement.times(asked)
         if times.min() < self.horizon.start - 1e-9:
             raise DataError(
@@ -368,6 +376,8 @@ class Likelihood:
     def _evaluate(self, values: Floats, *, slopes: bool) -> Evaluated:
         """Everything at one point; the latest point is remembered, since optimisers ask for it again."""
         values = np.asarray(values, dtype=float)
+        if values.shape != (len(self.names),):
+            raise FitError(f"{self.region}: {values.size} value(s) for {len(self.names)}: {', '.join(self.names)}")
         where = values.tobytes()
         if self._last is None or self._last[0] != where or (slopes and self._last[1].gradient is None):
             with np.errstate(all="ignore"):  # what overflows is found by what is not finite in the end

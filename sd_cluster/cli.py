@@ -297,6 +297,8 @@ def run(
     )
     if not horizon[0] < horizon[1]:
         raise typer.BadParameter(f"the run would go from {horizon[0]:g} to {horizon[1]:g}; give --from before --to")
+    if out is not None:
+        _check_out(out)
     scenario = Scenario(name or ("changed" if asked else "base"), asked)
     for variable in plot or []:
         loaded.variable(variable)
@@ -367,6 +369,15 @@ def _solver(name: SolverName, rtol: float | None) -> Solver:
         raise typer.BadParameter(f"--rtol {rtol:g}: give a number between 0 and 1, such as 1e-8")
     method = _METHODS[name]
     return solvers.Adaptive(method=method) if rtol is None else solvers.Adaptive(rtol=rtol, method=method)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a place that cannot be written to, before anything is computed."""
+    from sd_cluster.files import why_not
+
+    target = out if out.suffix in {".csv", ".nc"} else out / "run.csv"
+    if told := why_not(target):
+        raise typer.BadParameter(f"--out {out}: '{target}' {told}")
 
 
 def _write_run(model: Model, result: Run, out: Path | None, plots: list[str]) -> list[Path]:

@@ -35,6 +35,22 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def why_not(path: Path) -> str:
+    """Why a file cannot be made at a path, as words behind its name, or nothing where it can.
+
+    Examples
+    --------
+    >>> why_not(Path("/"))
+    'is a folder'
+    """
+    if path.is_dir():
+        return "is a folder"
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        return f"cannot be made: '{above}' is a file, not a folder"
+    return "" if os.access(above, os.W_OK) else f"cannot be made: nothing may be written in '{above}'"
+
+
 def umask() -> int:
     """Rights that new files and folders of this process do not get."""
     mask = os.umask(0)

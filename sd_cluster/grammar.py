@@ -67,11 +67,15 @@ class Quoted:
 
 @dataclass(frozen=True)
 class Points:
-    """A lookup written out: its points, and how it is read between and beyond them."""
+    """A lookup written out: its points by increasing x, and how it is read between and beyond them.
+
+    `moved` says whether they stood in another order.
+    """
 
     x: tuple[float, ...]
     y: tuple[float, ...]
     kind: str = "interpolate"
+    moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -438,7 +442,8 @@ class _Parser:
         if not bare:
             self.take(")")
         order = sorted(range(len(x)), key=lambda place: x[place])
-        return Points(tuple(x[place] for place in order), tuple(y[place] for place in order))
+        moved = order != list(range(len(x)))
+        return Points(tuple(x[place] for place in order), tuple(y[place] for place in order), moved=moved)
 
 
 def _joined(operator: str, first: Tree, second: Tree) -> Tree:

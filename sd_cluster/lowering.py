@@ -65,6 +65,7 @@ class Lowering:
         self.draws = 0
         self.by_macros = 0
         self.main = Section(self, source.definitions)
+        self.written = frozenset(self.main.names.values())
 
     def run(self) -> None:
         """Lower all equations.
@@ -146,7 +147,7 @@ class Section:
 
     def fail(self, what: str) -> NoReturn:
         """Raise a `ReadingError` that names the variable being read."""
-        where = f", variable '{self.owner.split(' #')[0]}'" if self.owner else ""
+        where = f", variable '{self.owner.split(' #')[0] if self.prefix else self.owner}'" if self.owner else ""
         where += f", macro {self.macro}" if self.macro else ""
         raise ReadingError(f"{self.lowering.file}{where}: {what}")
 
@@ -263,6 +264,9 @@ class Section:
         if not points.x:
             self.fail("the lookup has no points")
         x, y = points.x, points.y
+        note = f"'{self.owner}': the points of its lookup were not in order of x; they are read in that order"
+        if points.moved and not self.prefix and note not in self.lowering.notes:
+            self.lowering.notes.append(note)
         if not all(map(math.isfinite, (*x, *y))):
             self.fail("the lookup holds a value that is not a number")
         if len(set(zip(x, y, strict=True))) < len(x):
@@ -493,11 +497,11 @@ class Section:
         return tuple(map(self.lower, self.counted(function, tuple(trees), counts)))
 
     def counted(self, function: str, trees: tuple[Tree, ...], counts: tuple[int, ...]) -> tuple[Tree, ...]:
-        """Arguments whose number must be one of some counts."""
+        """Arguments whose number must be one of some counts; another one disables the variable."""
         if len(trees) not in counts:
             expected = " or ".join(map(str, counts))
             shown = clean(function).casefold()
-            self.fail(f"{shown} takes {expected} argument(s), here it has {len(trees)}")
+            raise UnsupportedError(f"{shown} takes {expected} argument(s), here it has {len(trees)}")
         return trees
 
     def _macro(self, macro: MacroDefinition, tree: Application) -> Expression:

@@ -260,7 +260,8 @@ def _number(text: str) -> float:
 def _points(node: "Node") -> Points:
     numbers = _numbers(node)
     pairs = sorted(zip(numbers[::2], numbers[1::2], strict=True), key=lambda pair: pair[0])
-    return Points(tuple(x for x, _ in pairs), tuple(y for _, y in pairs))
+    x = tuple(place for place, _ in pairs)
+    return Points(x, tuple(value for _, value in pairs), moved=x != tuple(numbers[::2]))
 
 
 def _array(text: str) -> Tree:

@@ -86,6 +86,7 @@ def load(
     lowering.run()
     pieces, unsupported = _readable(path, lowering)
     sparse = _sparse(path, tables or {}, pieces, ranges)
+    _check_names(path, pieces, ranges)
     size = sum(ranges.count(piece.subscripts) for piece in pieces)
     try:
         large = size > WHOLE_FROM or bool(sparse)
@@ -102,12 +103,17 @@ def load(
         horizon=horizon,
         ranges={item.name: item.elements for item in ranges.all.values()},
         notes=(
+            *source.notes,
             *lowering.notes,
             *_warnings(unsupported),
             *_own_step(path, found.equations, horizon),
             *_where_read(where_read),
         ),
-        arrays={name: shape for name, shape in found.shapes.items() if " #" not in name and name not in where_read},
+        arrays={
+            name: shape
+            for name, shape in found.shapes.items()
+            if _owner(name, lowering) == name and name not in where_read
+        },
         unsupported=unsupported,
         origin=source,
         whole=Whole(_with_controls(inner, horizon), ranges, sparse) if large else None,
@@ -125,6 +131,25 @@ def load(
         told = (f"units clash in {len(error.clashes)} equation(s), as sd.check tells in full: {error.clashes[0]}",)
         warnings.warn(told[0], UnitsWarning, stacklevel=2)
     return replace(model, notes=(*model.notes, *told))
+
+
+def _check_names(path: Path, pieces: Sequence[Piece], ranges: Ranges) -> None:
+    """Raise a `ReadingError` where a variable is called like an element of an array."""
+    arrays: dict[str, list[tuple[str, ...]]] = {}
+    for piece in pieces:
+        if piece.subscripts:
+            arrays.setdefault(key(piece.equation.name), []).append(piece.subscripts)
+    for piece in pieces:
+        base, bracket, inside = piece.equation.name.partition("[")
+        parts = [key(part) for part in inside.removesuffix("]").split(",")]
+        for subscripts in arrays.get(key(base), ()) if bracket and not piece.subscripts else ():
+            spans = [{key(name) for name in ranges.elements(subscript)} for subscript in subscripts]
+            if len(parts) != len(spans) or not all(part in span for part, span in zip(parts, spans, strict=True)):
+                continue
+            raise ReadingError(
+                f"{path.name}: a variable and an element of an array are both called '{piece.equation.name}';"
+                " rename one of them"
+            )
 
 
 def _with_controls(pieces: Sequence[Piece], horizon: Horizon) -> tuple[Piece, ...]:
@@ -182,16 +207,17 @@ def _readable(path: Path, lowering: Lowering) -> tuple[list[Piece], dict[str, st
     while True:
         before = len(blocked)
         for piece in pieces:
-            owner = piece.equation.name.split(" #")[0]
+            owner = _owner(piece.equation.name, lowering)
             for part in parts_of(piece.equation) if owner not in blocked else ():
                 read = [n.name if isinstance(n, Name) else n.table for n in walk(part) if isinstance(n, Name | Lookup)]
-                missing = next((name for name in read if name.split(" #")[0] in blocked), None)
-                if missing is not None and missing.split(" #")[0] != owner:
-                    blocked[owner] = f"it depends on '{missing.split(' #')[0]}'"
+                owners = (_owner(name, lowering) for name in read)
+                missing = next((name for name in owners if name in blocked and name != owner), None)
+                if missing is not None:
+                    blocked[owner] = f"it depends on '{missing}'"
                     break
         if len(blocked) == before:
             break
-    kept = [piece for piece in pieces if piece.equation.name.split(" #")[0] not in blocked]
+    kept = [piece for piece in pieces if _owner(piece.equation.name, lowering) not in blocked]
     controls = set(map(key, CONTROLS))
     for name, reason in blocked.items():
         if key(name) in controls:
@@ -201,6 +227,14 @@ def _readable(path: Path, lowering: Lowering) -> tuple[list[Piece], dict[str, st
         name, reason = next(iter(blocked.items()))
         raise ReadingError(f"{path.name}, variable '{name}': {reason}")
     return kept, blocked
+
+
+def _owner(name: str, lowering: Lowering) -> str:
+    """The variable of the file that an inner variable, `owner #1 stage`, belongs to; the file's names may hold ` #`."""
+    found = name
+    while found not in lowering.written and " #" in found:
+        found = found.rpartition(" #")[0]
+    return found
 
 
 def _warnings(unsupported: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sd_cluster.model import CONTROLS, key
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -80,7 +82,8 @@ def show_model(console: Console, model: Model, everything: bool) -> None:
         console.print(f"note: {note}", style="yellow", markup=False)
     levers = {name for name, parameter in model.parameters.items() if is_lever(parameter)}
     starts = {name for name in model.parameters if name.startswith("initial ")}
-    rest = [name for name in model.parameters if name not in levers | starts]
+    controls = set(map(key, CONTROLS))  # the first line tells them
+    rest = [name for name in model.parameters if name not in levers | starts and key(name) not in controls]
     sections = [
         ("Stocks", list(model.stocks)),
         ("Levers", [name for name in model.parameters if name in levers]),

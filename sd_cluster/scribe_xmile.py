@@ -57,9 +57,8 @@ class XmileScribe(Scribe):
         for control in self.model.moving:
             self.owner = control
             raise self.fail("a control variable that varies has no form in XMILE")
-        saving = (
-            f' isee:save_interval="{self.number(horizon.save_every)}"' if horizon.save_every != horizon.step else ""
-        )
+        every = self.number(horizon.save_every)
+        saving = f' isee:save_interval="{every}"' if horizon.save_every != horizon.step else ""
         lines = [
             '<?xml version="1.0" encoding="utf-8"?>',
             '<xmile version="1.0" xmlns="http://docs.oasis-open.org/xmile/ns/XMILE/v1.0"'

@@ -351,3 +351,26 @@ def test_the_installed_command_is_quick_quiet_and_bare(model):
 def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "sd_cluster", "models"], capture_output=True, text=True, check=True)
     assert "collective_learning" in done.stdout
+
+
+def test_describe_lists_no_control_variable(model):
+    """They stood among the parameters, as if a study could free them."""
+    _, out, _ = call("describe", model, "--all")
+    assert "quit rate" in out
+    assert not any(name in out for name in ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER"))
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_run(model, tmp_path, monkeypatch):
+    """The model ran to its end, and then its table was lost."""
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "folder.csv").mkdir()
+
+    def never(*_, **__):
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr("sd_cluster.simulation.simulate", never)
+    places = {"taken": "is a file, not a folder", "taken/run.csv": "is a file", "folder.csv": "is a folder"}
+    for place, told in places.items():
+        code, _, err = call("run", model, "--out", str(tmp_path / place))
+        assert code == 2
+        assert told in said(err)

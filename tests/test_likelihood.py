@@ -519,3 +519,16 @@ def test_a_factor_below_zero_is_a_failed_run():
     assert found.factor("x", np.array([5.0])) > 0.0
     with pytest.raises(SimulationError, match="no factor above zero brings what the model gives for 'x'"):
         found.payoff(np.array([-5.0]))
+
+
+def test_what_a_prediction_cannot_be_asked_is_one_error(twin):
+    """Each ended in a traceback of NumPy, or in no number at all."""
+    found = of_park(twin, noise=dict.fromkeys(GAUGES.gauges, 0.1))
+    for years in ([], {}, [float("nan")], {"firms": [2001.0], "staff": []}):
+        with pytest.raises(DataError, match="the years to predict should be numbers, at least one for each indicator"):
+            found.predictor(years)
+    with pytest.raises(DataError, match=r"there is no indicator 'frims' \(did you mean 'firms'\?\) to predict"):
+        found.predictor({"frims": [2001.0]})
+    for ask in (found.predictor([2001.0]), found.payoff, found.information):
+        with pytest.raises(FitError, match=rf"2 value\(s\) for {len(FREE)}: "):
+            ask(STANDING[:2])

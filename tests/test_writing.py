@@ -92,9 +92,8 @@ def test_a_file_that_does_not_read_back_leaves_what_was_there(tmp_path, monkeypa
     path = tmp_path / "keep.xmile"
     path.write_text("precious")
     monkeypatch.setattr("sd_cluster.scribe_xmile.XmileScribe.text", lambda self: "<xmile/>")
-    with pytest.raises(
-        sd.ModelError, match=r"^decay was not written: it does not read back: keep\.xmile is not a model"
-    ):
+    told = r"^decay was not written: it does not read back: keep\.xmile is not a model"
+    with pytest.raises(sd.ModelError, match=told):
         sd.write(feature("decay"), path)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
