@@ -11,7 +11,7 @@ test: .venv      ## the default tests, on the checkout
 	$(PYTHON) -m pytest
 
 slow: .venv      ## the long checks
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m "slow or exhaustive"
 
 lint: .venv      ## style, types, floors
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports

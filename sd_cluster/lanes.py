@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster import cache, runtime
+from sd_cluster import cache, runtime, vectors
 from sd_cluster.expressions import (
     COMPARISONS,
     LOGIC,
@@ -410,7 +410,8 @@ def compile_lanes(model: Model, varied: Sequence[str], outputs: Sequence[str], m
         stage = f"void({', '.join([_V, _V, *['float64'] * (3 + _WEIGHTS[method].count(','))])})"
         signatures = {"lane_stage": stage, **_SIGNATURES}
         inlined = {function.__name__: function for function in (l_exp, l_ln, l_above, l_square, l_cube)}
-        functions = cache.compiled(source, helpers, signatures, inlined=inlined, linked="march")
+        linked = "" if any(f"f_{name}(" in source for name in vectors.WITH_ARRAYS) else "march"
+        functions = cache.compiled(source, helpers, signatures, inlined=inlined, linked=linked)
         kernel = compile_model(model)
         targets = np.array([kernel.slots[name] for name in varied], dtype=np.int64)
         scratch = printer.keep + len(printer.kept) * WIDTH

@@ -11,6 +11,10 @@ import numpy as np
 _GOLDEN, _FIRST, _SECOND, _ALL = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, (1 << 64) - 1
 
 
+WITH_ARRAYS = ("inverted", "allocate_by_priority")
+"""Functions that make arrays of their own, which code linked without numba cannot."""
+
+
 def noise(seed: float, stream: float, element: float, step: float) -> float:
     """A number between 0 and 1 for a seed, a call, an element and a step: the same whenever it is asked for.
 

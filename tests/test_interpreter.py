@@ -36,10 +36,22 @@ def test_a_kernel_says_what_the_interpreter_says(name):
     assert_runs_agree(simulated(model), interpreted(model), rtol, because=SAME)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EVEN)
+HEAVY = ("array_inverse", "array_allocation_by_priority", "delays", "lookups", "maths", "find_market_price")
+"""Features that the compilers have stumbled over."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in HEAVY or not number % 3 else pytest.mark.exhaustive)
+        for number, name in enumerate(EVEN)
+    ],
+)
 def test_every_feature_through_numba_and_side_by_side(name):
-    """All back ends say the same: plain Python, numba, and runs side by side that differ in one parameter."""
+    """All back ends say the same: plain Python, numba, and runs side by side that differ in one parameter.
+
+    Compiling takes two seconds a feature: CI takes a third of them, `pytest -m exhaustive` the others.
+    """
     model = feature(name)
     plain, fast = simulated(model), simulated(model, backend="numba")
     assert_close(fast.values, plain.values, 1e-12, 1e-12, because="machine maths against Python's")

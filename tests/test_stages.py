@@ -324,7 +324,7 @@ def test_killed_at_ten_random_moments_it_ends_in_the_same_numbers(tmp_path, done
             list(map(str, command)), env=environment, cwd=Path(__file__).parent.parent, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        wait = rng.uniform(2.0, 8.0) if killed < 10 else 600.0
+        wait = rng.uniform(1.0, 4.0) if killed < 10 else 600.0
         begun = time.monotonic()
         while process.poll() is None and time.monotonic() - begun < wait:
             time.sleep(0.05)
