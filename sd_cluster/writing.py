@@ -94,11 +94,12 @@ def _difference(first: Run, second: Run) -> tuple[float, str]:
     import numpy as np
 
     worst, where = 0.0, ""
-    for name in first.names:
+    places = {key(name): place for place, name in enumerate(second.names)}
+    for column, name in enumerate(first.names):
         if key(name) == "saveper":
             continue
-        one = first[name]
-        other = np.interp(first.times, second.times, second[name])
+        one, place = first.values[:, column], places.get(key(name))
+        other = np.interp(first.times, second.times, second[name] if place is None else second.values[:, place])
         same = (one == other) | (np.isnan(one) & np.isnan(other))
         with np.errstate(invalid="ignore"):
             off = np.where(same, 0.0, np.nan_to_num(np.abs(one - other), nan=np.inf))
