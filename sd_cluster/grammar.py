@@ -91,21 +91,19 @@ PLACED = "element at a place"
 """How a tree says that expressions give the places of an element: the array, `#0` for the first of them, and these."""
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_LETTER = r"(?:[^\W\d]|[\u00a1-\uffff])"
-_REST = r"(?:[\w'$]|[\u00a1-\uffff])"
+_LETTER = r"(?:[^\W\d]|[^\x00-\xa0])"
+_REST = r"(?:[\w'$]|[^\x00-\xa0])"
 _SHARED = r'(?P<quoted>"(?:\\.|[^"\\])*")'
 _MODULES = rf'(?P<quoted>(?:{_LETTER}{_REST}*\.)*"(?:\\.|[^"\\])*"(?:\.(?:{_LETTER}{_REST}*|"(?:\\.|[^"\\])*"))*)'
 _OPERATORS = r"(?P<operator><>|<=|>=|//|[-+*/^=<>(),;:!\[\]|])"
 _TOKENS = {
     "vensim": re.compile(
-        rf"\s*(?:{_SHARED}|(?P<text>'[^']*')|(?P<word>:(?:AND|OR|NOT|NA):)|(?P<number>{_NUMBER})"
-        rf"|(?P<name>{_LETTER}{_REST}*(?:\s+{_REST}+)*)|{_OPERATORS})",
-        re.IGNORECASE,
+        rf"\s*(?:{_SHARED}|(?P<text>'[^']*')|(?P<word>(?i::(?:AND|OR|NOT|NA):))|(?P<number>{_NUMBER})"
+        rf"|(?P<name>{_LETTER}{_REST}*(?:\s+{_REST}+)*)|{_OPERATORS})"
     ),
     "xmile": re.compile(
-        rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
-        rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?=\w))*)|{_OPERATORS})",
-        re.IGNORECASE,
+        rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?i:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
+        rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?=\w))*)|{_OPERATORS})"
     ),
 }
 

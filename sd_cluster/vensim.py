@@ -16,13 +16,12 @@ from sd_cluster.source import Definition, MacroDefinition, RangeDefinition, Sour
 from sd_cluster.text import decoded, shorten
 
 _MACRO = re.compile(r":MACRO:(.*?):END OF MACRO:", re.IGNORECASE | re.DOTALL)
-_NAME = r'(?:"(?:\\.|[^"\\])*"|(?:[^\W\d]|[\u00a1-\uffff])(?:[\w\'$ \t\n]|[\u00a1-\uffff])*)'
+_NAME = r'(?:"(?:\\.|[^"\\])*"|(?:[^\W\d]|[^\x00-\xa0])(?:[\w\'$ \t\n]|[^\x00-\xa0])*)'
 _LEFT = re.compile(
-    rf"\s*(?P<name>{_NAME})\s*(?P<subscripts>\[[^\]]*\])?\s*(?:(?P<except>:EXCEPT:)\s*"
+    rf"\s*(?P<name>{_NAME})\s*(?P<subscripts>\[[^\]]*\])?\s*(?:(?P<except>(?i::EXCEPT:))\s*"
     r"(?P<exceptions>\[[^\]]*\](?:\s*,\s*\[[^\]]*\])*))?\s*"
-    r"(?P<keyword>:\s*(?:INTERPOLATE|RAW|HOLD BACKWARD|LOOK FORWARD)\s*:)?\s*"
-    r"(?P<sign><->|:THE CONDITION:|:TEST INPUT:|:=|==|=|:|\(|$)",
-    re.IGNORECASE,
+    r"(?P<keyword>:\s*(?i:INTERPOLATE|RAW|HOLD BACKWARD|LOOK FORWARD)\s*:)?\s*"
+    r"(?P<sign><->|(?i::THE CONDITION:|:TEST INPUT:)|:=|==|=|:|\(|$)"
 )
 _SERIES = re.compile(r"\(\s*(\w*?)(\d+)\s*-\s*(\w*?)(\d+)\s*\)")
 
