@@ -24,6 +24,7 @@ from sd_cluster.errors import DataError as DataError
 from sd_cluster.errors import FitError as FitError
 from sd_cluster.errors import ModelError as ModelError
 from sd_cluster.errors import ReadingError as ReadingError
+from sd_cluster.errors import ReadingWarning as ReadingWarning
 from sd_cluster.errors import ScenarioError as ScenarioError
 from sd_cluster.errors import SdClusterError as SdClusterError
 from sd_cluster.errors import SimulationError as SimulationError

@@ -1,11 +1,12 @@
 """What is wrong with a model file, all of it at once: what a modeller or a CI run asks before the model is used."""
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from sd_cluster.arrays import Whole, parted, parts_of
-from sd_cluster.errors import ModelError, ReadingError, UnitsError
+from sd_cluster.errors import ModelError, ReadingError, ReadingWarning, UnitsError
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.model import CONTROLS, Model, Stock, key
 from sd_cluster.reading import load
@@ -62,7 +63,8 @@ def check(path: str | Path) -> Checked:
     """
     shown = str(path)
     try:
-        model = load(path, check_units=False)
+        with warnings.catch_warnings(action="ignore", category=ReadingWarning):  # all of it is among the findings
+            model = load(path, check_units=False)
     except ModelError as error:
         return Checked(shown, (Finding("circular", str(error)),))
     except ReadingError as error:
@@ -76,11 +78,12 @@ def check(path: str | Path) -> Checked:
             WholePrinter(model, model.whole).source()
         except ModelError as error:
             found.append(Finding("cannot be computed", str(error)))
-    found += [Finding("not supported", f"{name}: {reason}") for name, reason in report.unsupported.items()]
+    found += [Finding("cannot be computed", f"{name}: {reason}") for name, reason in report.unsupported.items()]
     found += [Finding("dependent on these", f"{name}: {reason}") for name, reason in report.dependent.items()]
     found += [Finding("noticed", note, error=False) for note in model.notes if "cannot be computed" not in note]
     try:
-        whole = load(path, check_units=True)
+        with warnings.catch_warnings(action="ignore", category=ReadingWarning):
+            whole = load(path, check_units=True)
         known = {*model.notes}
         found += [Finding("units not declared", note, error=False) for note in whole.notes if note not in known]
     except UnitsError as error:

@@ -10,11 +10,15 @@ class SdClusterError(Exception):
 
 
 class ReadingError(SdClusterError):
-    """A model file that cannot be read: missing, not a model, or using what is not supported."""
+    """A model file that cannot be read: missing, not a model, or with nothing that can be computed."""
 
 
 class UnsupportedError(SdClusterError):
-    """What a file uses and this package does not know: it disables the variable that uses it, and goes no further."""
+    """An equation that is not known or means nothing: it disables its variable, and goes no further."""
+
+
+class ReadingWarning(UserWarning):
+    """A model of which some variables cannot be computed; the others can."""
 
 
 class UnitsError(SdClusterError):

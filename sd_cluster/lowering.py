@@ -73,7 +73,8 @@ class Lowering:
         Raises
         ------
         ReadingError
-            If an equation names what is not there, or means nothing; the text names the variable.
+            If a control variable means nothing, a name is defined twice, or the model is too large; the text names
+            the variable. Another variable whose equation means nothing is a fault.
         """
         self.main.read()
         if self.draws and key(SEED) not in self.main.names:
@@ -137,16 +138,20 @@ class Section:
                 columns = zip(*(item.subscripts for item in items), strict=True)
                 self.shapes[folded] = tuple(map(self.lowering.ranges.dimension, columns))
             except ModelError as error:
-                self.fail(str(error))
+                self._fault(str(error))
         for folded, items in self.trees.items():
-            if folded == key(TIME):
+            if folded == key(TIME) or (folded not in self.shapes and self.names[folded] in self.lowering.faults):
                 continue
             self.owner, self.folded = self.names[folded], folded
             for item in items:
                 self._definition(item)
 
     def fail(self, what: str) -> NoReturn:
-        """Raise a `ReadingError` that names the variable being read."""
+        """Stop reading an equation that means nothing: it disables its variable, and what depends on that."""
+        raise UnsupportedError(what)
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise a `ReadingError` that names the variable being read: the file cannot be used at all."""
         where = f", variable '{self.owner.split(' #')[0] if self.prefix else self.owner}'" if self.owner else ""
         where += f", macro {self.macro}" if self.macro else ""
         raise ReadingError(f"{self.lowering.file}{where}: {what}")
@@ -161,11 +166,15 @@ class Section:
             for piece in self._pieces(item, about):
                 self.lowering.add(piece)
         except UnsupportedError as reason:
-            if key(self.owner) in _CONTROLS:
-                self.fail(str(reason))
             del self.lowering.pieces[before:]
-            within = f"macro {self.macro}: " if self.macro else ""
-            self.lowering.faults.setdefault(self.owner, within + " ".join(str(reason).split()))
+            self._fault(str(reason))
+
+    def _fault(self, reason: str) -> None:
+        """Say why the variable being read cannot be computed; without a control variable nothing can."""
+        if not self.macro and key(self.owner) in _CONTROLS:
+            self.refuse(reason)
+        within = f"macro {self.macro}: " if self.macro else ""
+        self.lowering.faults.setdefault(self.owner, within + " ".join(reason.split()))
 
     def _about(self, item: Definition) -> dict[str, Any]:
         return {
@@ -212,7 +221,7 @@ class Section:
     def elements(self, item: Definition) -> list[tuple[str, ...]]:
         """Elements that the left-hand side of a definition stands for, the last subscript fastest."""
         if self.lowering.ranges.count(item.subscripts) > MOST_WRITTEN:
-            self.fail(f"it has more than {MOST_WRITTEN} elements; take fewer")
+            self.refuse(f"it has more than {MOST_WRITTEN} elements; take fewer")
         found: list[tuple[str, ...]] = [()]
         for subscript in item.subscripts:
             found = [(*before, name) for before in found for name in self.lowering.ranges.elements(subscript)]
@@ -391,6 +400,8 @@ class Section:
 
     def indices(self, folded: str, subscripts: Sequence[str]) -> tuple[str, ...]:
         """What the subscripts of a reference mean; XMILE may leave them out or write numbers and `*`."""
+        if folded in self.trees and folded not in self.shapes:
+            self.fail(f"it depends on '{self.names[folded]}'")
         shape = self.shapes.get(folded, ())
         if not subscripts and shape:
             here = dict(zip((name for name, _ in self.shapes.get(self.folded, ())), self.subscripts, strict=False))
@@ -512,10 +523,10 @@ class Section:
             self.fail(f"macro {shown} takes {len(macro.inputs)} argument(s), here it has {len(tree.arguments)}")
         given = (*tree.arguments, *macro.defaults[len(macro.defaults) - left_out :])
         if self.prefix.count("#") > 20 or self.lowering.calls > 1_000_000:
-            self.fail(f"macro {shown} uses itself without end")
+            self.refuse(f"macro {shown} uses itself without end")
         self.lowering.by_macros += len(macro.inputs) + len(macro.definitions)
         if self.lowering.by_macros > MOST_BY_MACROS:
-            self.fail(f"macros make more than {MOST_BY_MACROS} variables, here by {shown}; use them less often")
+            self.refuse(f"macros make more than {MOST_BY_MACROS} variables, here by {shown}; use them less often")
         prefix = self.hidden_name(shown) + ": "
         bound: dict[str, str] = {}
         over = (*self.over, *self.subscripts)

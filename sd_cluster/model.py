@@ -321,7 +321,7 @@ class Model:
         return pd.DataFrame(rows).astype({"value": float, "low": float, "high": float}).set_index("name")
 
 
-_LIST = "; supported: "
+LIST = "; supported: "
 """What stands before the list of all functions, which a report shows once."""
 
 
@@ -351,11 +351,11 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.model}: {len(self.computed)} variables can be computed"]
-        for title, part in (("not supported", self.unsupported), ("dependent on these", self.dependent)):
+        for title, part in (("cannot be computed", self.unsupported), ("dependent on these", self.dependent)):
             if part:
                 lines.append(f"{len(part)} {title}:")
-                lines += [f"    {name}: {reason.partition(_LIST)[0]}" for name, reason in part.items()]
-        listed = next((reason.partition(_LIST)[2] for reason in self.unsupported.values() if _LIST in reason), "")
+                lines += [f"    {name}: {reason.partition(LIST)[0]}" for name, reason in part.items()]
+        listed = next((reason.partition(LIST)[2] for reason in self.unsupported.values() if LIST in reason), "")
         lines += [f"supported: {listed}"] if listed else []
         return "\n".join([*lines, *self.notes])
 

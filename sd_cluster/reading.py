@@ -14,17 +14,18 @@ from typing import Any
 
 from sd_cluster import library
 from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, WrittenOut, kept_whole, parts_of, written_out
-from sd_cluster.errors import ModelError, ReadingError, UnitsError, UnitsWarning, near
+from sd_cluster.errors import ModelError, ReadingError, ReadingWarning, UnitsError, UnitsWarning, near
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.external import Outside
 from sd_cluster.grammar import Reference
 from sd_cluster.lowering import Lowering
-from sd_cluster.model import CONTROLS, Auxiliary, Equation, Horizon, Model, Parameter, Table, Variable, key
+from sd_cluster.model import CONTROLS, LIST, Auxiliary, Equation, Horizon, Model, Parameter, Table, Variable, key
 from sd_cluster.ranges import Ranges
 from sd_cluster.source import Definition, RangeDefinition, Source
 from sd_cluster.sparse import worked_out_where_read
 from sd_cluster.statefuls import KNOWN
 from sd_cluster.structure import check_circles, constant_value, first_value
+from sd_cluster.text import shorten
 from sd_cluster.units import check_units as check_model_units
 from sd_cluster.vensim import MOST_ELEMENTS, read_vensim
 from sd_cluster.xmile import read_xmile
@@ -42,7 +43,8 @@ def load(
 ) -> Model:
     """Read a model file, or a shipped model by name.
 
-    A variable that uses what is not supported disables only what depends on it: `model.report()` lists both.
+    A variable that uses what is not supported, or whose equation means nothing, disables only what depends on it: a
+    `ReadingWarning` says so, and `model.report()` lists both.
 
     Parameters
     ----------
@@ -85,6 +87,9 @@ def load(
     lowering = Lowering(path.name, source, ranges, outside, KNOWN)
     lowering.run()
     pieces, unsupported = _readable(path, lowering)
+    told = _warnings(unsupported)
+    if told:
+        warnings.warn(f"{path.name}: {told[0]}", ReadingWarning, stacklevel=2)
     sparse = _sparse(path, tables or {}, pieces, ranges)
     _check_names(path, pieces, ranges)
     size = sum(ranges.count(piece.subscripts) for piece in pieces)
@@ -105,7 +110,7 @@ def load(
         notes=(
             *source.notes,
             *lowering.notes,
-            *_warnings(unsupported),
+            *told,
             *_own_step(path, found.equations, horizon),
             *_where_read(where_read),
         ),
@@ -124,13 +129,13 @@ def load(
     if check_units is False:
         return model
     try:
-        told = check_model_units(model, None if model.whole is not None else found.first)
+        clashes = check_model_units(model, None if model.whole is not None else found.first)
     except UnitsError as error:
         if check_units:
             raise
-        told = (f"units clash in {len(error.clashes)} equation(s), as sd.check tells in full: {error.clashes[0]}",)
-        warnings.warn(told[0], UnitsWarning, stacklevel=2)
-    return replace(model, notes=(*model.notes, *told))
+        clashes = (f"units clash in {len(error.clashes)} equation(s), as sd.check tells in full: {error.clashes[0]}",)
+        warnings.warn(clashes[0], UnitsWarning, stacklevel=2)
+    return replace(model, notes=(*model.notes, *clashes))
 
 
 def _check_names(path: Path, pieces: Sequence[Piece], ranges: Ranges) -> None:
@@ -238,10 +243,14 @@ def _owner(name: str, lowering: Lowering) -> str:
 
 
 def _warnings(unsupported: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence on what cannot be computed, with the reason of the first, which is no other variable's fault."""
     if not unsupported:
         return ()
-    names = ", ".join(f"'{name}'" for name in list(unsupported)[:5]) + (" and others" if len(unsupported) > 5 else "")
-    return (f"{len(unsupported)} variable(s) cannot be computed: {names}; model.report() says why",)
+    first = next(name for name, reason in unsupported.items() if not reason.startswith("it depends on"))
+    names = [f"'{first}' ({shorten(unsupported[first].partition(LIST)[0])})"]
+    names += [f"'{name}'" for name in unsupported if name != first][:4]
+    listed = ", ".join(names) + (" and others" if len(unsupported) > len(names) else "")
+    return (f"{len(unsupported)} variable(s) cannot be computed: {listed}; model.report() says why",)
 
 
 def _where_read(names: Sequence[str]) -> tuple[str, ...]:

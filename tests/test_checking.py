@@ -28,7 +28,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         idle = 3 ~
     """
     kinds = found(write_model(tmp_path, equations))
-    assert kinds["not supported"].startswith("z: the function 'QUIX' is not supported")
+    assert kinds["cannot be computed"].startswith("z: the function 'QUIX' is not supported")
     assert kinds["dependent on these"] == "w: it depends on 'z'"
     assert kinds["units"] == "tiny: 'x' needs widget/year, but 'y' gives widget"
     assert kinds["not used"] == "idle"
