@@ -96,7 +96,10 @@ def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[f
         count = math.floor((horizon.end - horizon.start) / every + 1e-9)
         times = [horizon.start + number * every for number in range(count + 1)]
         return times if abs(times[-1] - horizon.end) < 1e-9 * every else [*times, horizon.end]
-    times = sorted({float(time) for time in save})
+    try:
+        times = sorted({float(time) for time in save})
+    except (TypeError, ValueError):
+        raise ScenarioError(f"save={save!r} is neither a time between rows nor a list of times") from None
     for time in times:
         if not horizon.start <= time <= horizon.end:
             raise ScenarioError(f"save time {time:g} lies outside the horizon {horizon.start:g} to {horizon.end:g}")

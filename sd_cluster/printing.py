@@ -131,6 +131,9 @@ def reader(lookup: Lookup, table: Table) -> str:
     return known.get(how, "f_lookup")
 
 
+_LONGEST_SUM = 500
+"""Flows that are added in one line."""
+
 _TOGETHER = {"+": "+-", "-": "+-", "*": "*/", "/": "*/"}
 """Operators that bind alike."""
 
@@ -320,7 +323,11 @@ class Printer:
                 lines.append(f"if y[{slot}] <= 0.0 and d{slot} < 0.0:")
                 lines.append(f"    d{slot} = 0.0")
             lines.append(f"dy[{slot}] = d{slot}")
-        return [*lines, f"return {' + '.join(f'd{slot}' for slot in range(len(stocks))) or '0.0'}"]
+        flows = [f"d{slot}" for slot in range(len(stocks))]
+        while len(flows) > _LONGEST_SUM:  # Python's own compiler takes no sum of thousands
+            lines.append(f"total = {' + '.join(flows[:_LONGEST_SUM])}")
+            flows = ["total", *flows[_LONGEST_SUM:]]
+        return [*lines, f"return {' + '.join(flows) or '0.0'}"]
 
     def _upstream(self, expressions: Iterable[Expression]) -> set[str]:
         """Moving auxiliaries that the expressions need, directly or through others."""

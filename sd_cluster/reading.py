@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from sd_cluster import library
-from sd_cluster.arrays import WHOLE_FROM, Piece, Whole, WrittenOut, kept_whole, parts_of, written_out
+from sd_cluster.arrays import (
+    MOST_WRITTEN,
+    WHOLE_FROM,
+    WHOLE_PIECE,
+    Piece,
+    Whole,
+    WrittenOut,
+    kept_whole,
+    parts_of,
+    written_out,
+)
 from sd_cluster.errors import ModelError, ReadingError, ReadingWarning, UnitsError, UnitsWarning, near
 from sd_cluster.expressions import Lookup, Name, walk
 from sd_cluster.external import Outside
@@ -94,7 +104,7 @@ def load(
     _check_names(path, pieces, ranges)
     size = sum(ranges.count(piece.subscripts) for piece in pieces)
     try:
-        large = size > WHOLE_FROM or bool(sparse)
+        large = bool(sparse) or size > MOST_WRITTEN or size > max(WHOLE_FROM, WHOLE_PIECE * len(pieces))
         inner, where_read = worked_out_where_read(pieces, sparse)
         found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
     except ModelError as error:

@@ -58,7 +58,10 @@ MOST_STEPS = 1_000_000
 """Steps at which a continuous solver may have to stop."""
 
 _NUMBA_PAYS = 3_000_000
-"""Evaluated equations above which compiling for a single run pays."""
+"""Evaluated equations above which compiling for a single run pays, which the next run then finds done."""
+
+_COMPILED_SOON, _NUMBA_COSTS = 500, 150_000
+"""Equations that numba takes for granted, and how many are evaluated in plain Python while it compiles one more."""
 
 
 def simulate(
@@ -158,7 +161,9 @@ class Simulation:
             return "python"
         steps = (self.horizon.end - self.horizon.start) / self.horizon.step
         stages = 4 if isinstance(self.solver, RungeKutta4) else 1
-        return "numba" if steps * stages * len(self.model.equations) > _NUMBA_PAYS else "python"
+        size = len(self.model.equations)
+        least = _NUMBA_PAYS + _NUMBA_COSTS * max(0, size - _COMPILED_SOON)
+        return "numba" if steps * stages * size > least else "python"
 
     def _prepare(self, scenario: Scenario, backend: Backend | None = None) -> tuple[Kernel, Any]:
         """Kernel and vector of inputs of a scenario."""

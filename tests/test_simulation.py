@@ -454,3 +454,11 @@ def test_a_pulse_that_begins_in_the_middle_of_a_step_is_not_lost(step, backend):
     run = sd.simulate(model, solver=sd.Euler(step=step), horizon=(0, 10 * step), save=step, backend=backend)
     assert run["one"].tolist() == run["least"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
     assert run["train"].tolist() == [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]
+
+
+def test_save_takes_times_not_names():
+    """A ValueError came from the depths."""
+    with pytest.raises(
+        sd.ScenarioError, match=r"^save=\['widgets'\] is neither a time between rows nor a list of times$"
+    ):
+        sd.simulate(feature("decay"), save=["widgets"])

@@ -26,6 +26,7 @@ def load(folder, equations, ranges, **options):
 @pytest.fixture
 def always_whole(monkeypatch):
     monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
 
 
 EVEN = [name for name in ALL if name != "end_step_and_saving_that_vary"]
@@ -37,6 +38,7 @@ def test_a_feature_kept_whole_runs_as_written_out(monkeypatch, name):
     written = feature(name)
     assert written.whole is None
     monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
     monkeypatch.setattr(sd.Simulation, "_choose_backend", lambda self: "python")
     path = next(path for s in (".mdl", ".xmile") if (path := FEATURES / name / f"{name}{s}").exists())
     whole = sd.load(path)
@@ -70,6 +72,18 @@ def test_a_chain_of_ten_thousand_stocks(tmp_path, always_whole):
     assert_close(run["n"].to_numpy()[:, :5], sd.simulate(short, solver=sd.Euler())["n"].to_numpy()[:, :5], 1e-13,
                  because="the same equations")  # fmt: skip
     assert_close(run["all"], run["n"].sum("Cohort"), 1e-12, because="sums in another order")
+
+
+def test_many_equations_of_their_own_are_written_out(tmp_path):
+    """Each became a loop for numba to compile, half an hour of it, and a sum of 6,000 stopped Python's compiler."""
+    count = 6_000
+    equations = " \n ".join(f"s{k} = INTEG(-s{k}/life, {k})" for k in range(count))
+    model = load(tmp_path, f"{equations} \n life = 4", {})
+    assert model.whole is None
+    run = sd.simulate(model, solver=sd.Euler())
+    assert run.provenance["backend"] == "python"
+    last = run.frame().iloc[-1][[f"s{k}" for k in range(count)]]
+    assert_close(last, np.arange(count) * (1 - 0.125 / 4) ** 80, 1e-12, because="Euler's steps, exactly")
 
 
 @pytest.mark.slow
@@ -176,6 +190,7 @@ def test_a_sum_within_a_sum_goes_through_its_own_range_alone(tmp_path, monkeypat
     exact = sum(a / sum(a + b * b for b in range(1, 5)) for a in range(1, 4))
     assert sd.simulate(load(tmp_path, equations, ranges))["x"][0] == pytest.approx(exact, rel=1e-14)
     monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
     assert sd.simulate(load(tmp_path, equations, ranges))["x"][0] == pytest.approx(exact, rel=1e-14)
 
 
