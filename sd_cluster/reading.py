@@ -66,7 +66,8 @@ def load(
         True they are an error, with False nothing is checked. Variables without declared units are left out of the
         check and listed in the `notes`.
     sizes
-        Ranges to make longer or shorter, with their numbers of elements.
+        Ranges to make longer or shorter, with their numbers of elements: the first ones are kept, further ones are
+        numbered on from the last.
     data
         Tables (csv, or parted by tabs) for data variables without an equation: one column a variable, or one row.
     tables
@@ -208,11 +209,22 @@ def _resized(source: Source, sizes: Mapping[str, int], path: Path) -> Source:
         if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= MOST_ELEMENTS:
             raise ReadingError(f"the size of range '{name}' is {size!r}; it should be a whole number above zero")
         item = ranges[key(name)]
-        series = re.fullmatch(r"(.*?)(\d+)", item.members[0]) if item.members else None
-        prefix, first = (series.group(1), int(series.group(2))) if series else (item.name, 1)
-        members = tuple(f"{prefix}{first + number}" for number in range(size))
-        ranges[key(name)] = RangeDefinition(item.name, members, item.mappings, line=item.line)
+        while item.copied and key(item.copied) in ranges:  # another name of a range has its elements
+            item = ranges[key(item.copied)]
+        if inner := next((member for member in item.members if key(member) in ranges), ""):
+            raise ReadingError(
+                f"range '{name}' of {path.name} is made of other ranges, such as '{inner}'; give these a size"
+            )
+        ranges[key(item.name)] = replace(item, members=_of_size(item, size), external=())
     return replace(source, ranges=tuple(ranges.values()))
+
+
+def _of_size(item: RangeDefinition, size: int) -> tuple[str, ...]:
+    """The first elements of a range, and where they are too few further ones, numbered on from the last."""
+    known = item.members[:size]
+    series = re.fullmatch(r"(.*?)(\d+)", known[-1]) if known else None
+    prefix, last, width = (series[1], int(series[2]), len(series[2])) if series else (item.name, len(known), 0)
+    return (*known, *(f"{prefix}{last + number:0{width}d}" for number in range(1, size - len(known) + 1)))
 
 
 def _readable(path: Path, lowering: Lowering) -> tuple[list[Piece], dict[str, str]]:

@@ -210,6 +210,24 @@ def test_a_range_takes_another_size(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("elements", "size", "expected"),
+    [("north, south", 3, ["north", "south", "Member3"]), ("a09, a10", 3, ["a09", "a10", "a11"]),
+     ("m1, m2, m3", 2, ["m1", "m2"])],
+)  # fmt: skip
+def test_a_range_of_another_size_keeps_its_elements(tmp_path, elements, size, expected):
+    """They were given other names, so that equations of one element stopped, and `<->` was lost."""
+    path = tmp_path / "sizes.mdl"
+    ranges = RANGE.format(name="Member", members=elements) + "Other <-> Member\n\t~\n\t~\n\t|\n"
+    first = elements.split(", ")[0]
+    text = model_text(f"x[Member] = INTEG(SUM(y[Other!]), 1) \n y[Member] = Member \n z = x[{first}]")
+    path.write_text(text.replace(HEAD, HEAD + ranges), encoding="utf-8")
+    for name in ("member", "other"):
+        run = sd.simulate(sd.load(path, check_units=False, sizes={name: size}), solver=sd.Euler())
+        assert run["x"].coords["Member"].values.tolist() == expected
+        assert run["z"][-1] == 1 + 10 * size * (size + 1) / 2
+
+
+@pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"sizes": {"Nobody": 3}}, "has no range 'Nobody' to give a size"),
@@ -225,6 +243,14 @@ def test_a_range_takes_another_size(tmp_path):
 def test_sizes_and_tables_that_do_not_fit(tmp_path, options, told):
     with pytest.raises(sd.ReadingError, match=told):
         network(tmp_path, 6, **options)
+
+
+def test_a_range_of_ranges_takes_no_size(tmp_path):
+    """It was said to have no elements of its own names."""
+    ranges = {"North": "n1, n2", "South": "s1, s2", "All": "North, South"}
+    told = "range 'All' of whole.mdl is made of other ranges, such as 'North'; give these a size"
+    with pytest.raises(sd.ReadingError, match=told):
+        load(tmp_path, "x[All] = INTEG(1, 0)", ranges, sizes={"All": 5})
 
 
 def test_a_sparse_table_read_elsewhere(tmp_path):
