@@ -156,6 +156,10 @@ CONTROLS = ("INITIAL TIME", "FINAL TIME", "TIME STEP", "SAVEPER")
 """Names of the variables that hold the horizon in a model file."""
 
 
+_AROUND = re.compile(r'"?\s*([\[,\]])\s*"?')
+"""What may stand around the brackets and commas of an element's name."""
+
+
 @lru_cache(maxsize=65536)
 def key(name: str) -> str:
     """Fold a name the way Vensim compares names: case, spaces, underscores and quotes do not count.
@@ -164,9 +168,13 @@ def key(name: str) -> str:
     --------
     >>> key('"Shared  Knowledge_Base"')
     'shared_knowledge_base'
+    >>> key('"Shared Base"[ North, South ]')
+    'shared_base[north,south]'
     """
     if name.isalnum():
         return name.casefold()
+    if name[-1:] == "]":
+        name = _AROUND.sub(r"\1", name)
     return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sd_cluster.errors import DataError, ModelError, near
+from sd_cluster.expressions import TIME
 from sd_cluster.files import write_beside
 from sd_cluster.kernel import Floats
 from sd_cluster.model import key
@@ -92,7 +93,7 @@ class Run:
     def __getitem__(self, name: str) -> Any:
         """Trajectory of a variable, shape (n_times,); of an array, a labelled xarray over time and its ranges.
 
-        Case and underscores do not count.
+        Case, underscores and quotes do not count. `Time` is the saved times.
 
         Raises
         ------
@@ -101,6 +102,8 @@ class Run:
         """
         if name not in self.names and any(key(known) == key(name) for known in self.arrays):
             return self.array(name)
+        if key(name) == key(TIME) and name not in self.names:
+            return self.times
         column: Floats = self.values[:, self._column(name)]
         return column
 

@@ -21,6 +21,14 @@ def test_a_variable_answers_to_all_its_spellings(run, name):
     assert run.unit(name) == "1/Year"
 
 
+def test_elements_and_time_answer_as_results_tables_name_them():
+    """A space behind a comma, quotes around the array's own name, and `Time` were not known."""
+    run = sd.simulate(tiny("A: a1, a2 \n B: b1, b2 \n the x[A,B] = A*10+B \n y = INTEG(1, 0)", check_units=False))
+    for name in ("the x[a1,b2]", '"the x"[a1, b2]', "THE_X[ A1,B2 ]"):
+        assert run[name][0] == 12
+    assert run["Time"] is run.times
+
+
 def test_an_unknown_variable_gives_the_near_match(run):
     with pytest.raises(sd.ModelError) as caught:
         run["infectios"]
