@@ -197,6 +197,8 @@ class Section:
                 return self._data(item, about, self.lowering.outside.series(self.owner, self.elements(item)))
             case Points():
                 return [self.piece(self.table(tree, about))]
+            case _ if item.kind == "lookup" and not _reads_table(item):
+                self.fail("the lookup has no points")
             case Numbers():
                 return [self.piece(Parameter(**about), self._constants(tree, item))]
             case Application() if item.kind != "stock" and (found := self._external(item, tree, about)) is not None:
@@ -574,8 +576,10 @@ class Functions:
 
 
 def _is_table(item: Definition) -> bool:
-    if item.kind == "lookup" or isinstance(item.tree, Points):
-        return True
+    return item.kind == "lookup" or isinstance(item.tree, Points) or _reads_table(item)
+
+
+def _reads_table(item: Definition) -> bool:
     return isinstance(item.tree, Application) and key(item.tree.name) in {"get_xls_lookups", "get_direct_lookups"}
 
 

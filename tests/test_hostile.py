@@ -157,6 +157,15 @@ def test_a_subscript_over_two_lines_ends_in_one_line(tmp_path):
     assert told == "reads 'x[B C1]', but 'B C1' is neither a range nor an element"
 
 
+def test_a_lookup_whose_points_are_a_name(tmp_path):
+    """Found by mutation: what `table(x)` reads was taken for a lookup, and its reader ended in an assertion."""
+    path = tmp_path / "named.mdl"
+    path.write_text(model_text("table(z) \n y = table(1) \n z = INTEG(1, 5)"), encoding="utf-8")
+    with pytest.warns(sd.ReadingWarning):
+        model = sd.load(path)
+    assert model.unsupported == {"table": "the lookup has no points", "y": "it depends on 'table'"}
+
+
 def test_constants_of_constants_are_worked_out_once():
     """A chain of 1,500 ended in a RecursionError, and one that doubles 24 times took minutes."""
     from support import tiny
