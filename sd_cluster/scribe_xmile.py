@@ -43,7 +43,7 @@ class XmileScribe(Scribe):
         kinds = [line for line in variables if line]
         for span in self.source.ranges:
             self.owner = span.name
-            if span.mappings or span.copied:
+            if span.mappings:  # another name of a range (`<->`) becomes a range of the same elements
                 raise self.fail("a range that maps to another has no form in XMILE")
             if (parted := next((name for name in self.ranges.elements(span.name) if "," in name), None)) is not None:
                 raise self.fail(f"its element '{clean(parted)}' holds a comma, which parts subscripts in XMILE")
