@@ -4,14 +4,13 @@ import math
 import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from sd_cluster.conditions import PASSES, Condition, located
-from sd_cluster.errors import ModelError, NoDerivativeError, ScenarioError, SimulationError
+from sd_cluster.errors import ModelError, ScenarioError, SimulationError
 from sd_cluster.kernel import (
     Backend,
     Floats,
@@ -21,7 +20,6 @@ from sd_cluster.kernel import (
     blame_rows,
     blame_step,
     carry_over,
-    compile_jacobian,
     compile_model,
     points_of_time,
     settle_constants,
@@ -37,6 +35,7 @@ from sd_cluster.moments import (
     save_times,
     steps_of,
 )
+from sd_cluster.rates import Rates
 from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
@@ -45,14 +44,11 @@ from sd_cluster.varying import march
 _CLOSE = 1e-9
 """Times closer than this share of the horizon are one."""
 
-_PATIENCE = 2_000
-"""Calls at one moment after which a solver is taken to stand still; LSODA would go on for ever."""
-
 _EDGE = 1e-12
 """Share of the largest stock by which the sides of a condition must differ to turn it back."""
 
-_STANDING = 1e-12
-"""Share of the time below which a step forward is none."""
+_MOST_TURNS = 100
+"""Turnings of conditions at one moment after which a run is taken to slide along them."""
 
 MOST_STEPS = 1_000_000
 """Steps at which a continuous solver may have to stop."""
@@ -443,7 +439,7 @@ class Simulation:
                 turns = turns + 1 if here - moment <= self._close else 0
                 moment = here
                 self._turns += 1
-            if turns > _PATIENCE // 20:
+            if turns > _MOST_TURNS:
                 owner = turned[0].text.split(" #")[0]
                 raise SimulationError(
                     f"{self.model.name}: near {self.model.horizon.unit or 'time'} {here:g} the run slides along a"
@@ -482,7 +478,7 @@ class Simulation:
                 self._p[slot] = value
             settle_constants(self._kernel, time, self._p)
 
-    def _turnings(self, rates: "_Rates") -> list[Callable[[float, Floats], float]]:
+    def _turnings(self, rates: "Rates") -> list[Callable[[float, Floats], float]]:
         """For each condition, what is zero where it turns: for SciPy to stop at."""
         known: dict[tuple[float, bytes], Sequence[float]] = {}
 
@@ -503,7 +499,7 @@ class Simulation:
 
     def _rates_fail(self, time: float, state: Sequence[float]) -> bool:
         try:
-            _Rates(self._kernel, self._p, self._tick(time), time)(time, np.array(state, dtype=float))
+            Rates(self._kernel, self._p, self._tick(time), time)(time, np.array(state, dtype=float))
         except SimulationError:
             return True
         return False
@@ -517,7 +513,7 @@ class Simulation:
 
         assert isinstance(self.solver, Adaptive)
         saves = [save for save in self._saves if here < save < stop]
-        rates = _Rates(self._kernel, self._p, self._tick(here), np.nextafter(stop, -np.inf), strict=method == "LSODA")
+        rates = Rates(self._kernel, self._p, self._tick(here), np.nextafter(stop, -np.inf), strict=method == "LSODA")
         options: dict[str, Any] = {"method": method, "rtol": self.solver.rtol, "atol": self.solver.atol}
         if method in {"LSODA", "Radau", "BDF"} and len(self._y):
             options["jac"] = rates.jacobian
@@ -550,7 +546,7 @@ class Simulation:
         self._times.append(time)
         self._rows.append(self._row(time)[np.newaxis])
 
-    def _blame_adaptive(self, rates: "_Rates", message: str) -> SimulationError:
+    def _blame_adaptive(self, rates: "Rates", message: str) -> SimulationError:
         unit = self.model.horizon.unit or "time"
         # what a solver only creeps up to can often be met: a division by zero at a round moment
         met = blame(self._kernel, float(f"{rates.reached:.9g}"), rates.tick, rates.state.tolist(), self._p)
@@ -590,54 +586,6 @@ class Simulation:
             "horizon": dict(vars(self.horizon)),
             "versions": {"sd_cluster": __version__, "numpy": np.__version__, "scipy": scipy.__version__},
         }
-
-
-class _Rates:
-    """Net flows as SciPy's solvers call them, over one stretch without switches."""
-
-    def __init__(self, kernel: Kernel, p: Any, tick: float, last: float, *, strict: bool = True) -> None:
-        self.kernel, self.p, self.tick, self.last, self.strict = kernel, p, tick, last, strict
-        self.plain = kernel.backend == "python"
-        self.reached, self.latest, self.state = -math.inf, np.zeros(len(kernel.stocks)), np.zeros(len(kernel.stocks))
-        self.standing = 0
-        self.failure: SimulationError | None = None
-
-    def __call__(self, t: float, y: Floats) -> Any:
-        state: Any = y.tolist() if self.plain else y
-        dy = self.kernel.array(len(y))
-        t = min(t, self.last)
-        try:
-            total = self.kernel.rates(t, self.tick, state, self.p, dy)
-        except (ArithmeticError, ValueError):
-            total = math.nan
-        if total - total != 0.0:
-            self.failure = blame(self.kernel, t, self.tick, y.tolist(), self.p)
-            if self.strict or self.reached == -math.inf:
-                raise self.failure
-            return np.full(len(y), math.nan)  # a trial that went too far: the solver takes a shorter one
-        if t > self.reached:
-            self.standing = self.standing + 1 if t - self.reached < _STANDING * max(1.0, abs(t)) else 0
-            self.reached, self.latest, self.state, self.failure = t, np.array(dy), np.array(y), None
-        else:
-            self.standing += 1
-        if self.strict and self.standing > _PATIENCE:
-            raise ArithmeticError("the solver no longer moves on")
-        return dy
-
-    def jacobian(self, t: float, y: Floats) -> Floats:
-        """Exact Jacobian, shape (n_stocks, n_stocks), derived when first asked for; differences at a singular point.
-
-        Such a point is the square root of an empty stock: its flow is finite, the slope of it is not.
-        """
-        with suppress(ArithmeticError, ValueError, NoDerivativeError):
-            matrix: Floats = compile_jacobian(self.kernel.model)(min(t, self.last), self.tick, y.tolist(), self.p)
-            if np.isfinite(matrix).all():
-                return matrix
-        steps = 1e-8 * np.maximum(1.0, np.abs(y))
-        here = np.array(self(t, y))
-        slopes = [(np.array(self(t, y + step)) - here) / step.sum() for step in np.diag(steps)]
-        matrix = np.nan_to_num(np.stack(slopes, axis=1), posinf=0.0, neginf=0.0)
-        return matrix
 
 
 class _guard:  # noqa: N801  a context manager that reads as a word

@@ -83,12 +83,12 @@ def test_the_slope_of_one_function_by_hand(expression, slope):
 def test_stiff_solvers_get_the_jacobian(method, monkeypatch):
     asked = []
 
-    class Watched(simulation._Rates):
+    class Watched(simulation.Rates):
         def jacobian(self, t, y):
             asked.append(t)
             return super().jacobian(t, y)
 
-    monkeypatch.setattr(simulation, "_Rates", Watched)
+    monkeypatch.setattr(simulation, "Rates", Watched)
     model = tiny("x = INTEG(-1000*(x-y), 0) \n y = INTEG(-y+x*x/(1+x), 1)", check_units=False)
     sd.simulate(model, solver=sd.Adaptive(method=method))
     assert asked
