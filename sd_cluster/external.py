@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -39,10 +39,14 @@ class Outside:
         Path of the model file: other files are looked for from its folder.
     data
         Tables with the data variables that have no equation.
+    files
+        Other files to read instead of those that the model names, by these names.
     """
 
-    def __init__(self, model: Path, data: Sequence[str | Path] = ()) -> None:
-        self.model = model
+    def __init__(
+        self, model: Path, data: Sequence[str | Path] = (), files: Mapping[str, str | Path] | None = None
+    ) -> None:
+        self.model, self.files = model, files or {}
         self._sheets: dict[tuple[str, str], _Rows] = {}
         self._books: dict[Path, Any] = {}
         self._formula_places: dict[tuple[Path, str], set[tuple[int, int]]] = {}
@@ -255,9 +259,12 @@ class Outside:
         return None
 
     def _path(self, file: str) -> Path:
-        if file.startswith("?"):
-            raise UnsupportedError(f"the file '{file}' is chosen when Vensim runs; write its name")
-        path = self.model.parent / file.replace("\\", "/")
+        if file.startswith("?") and file not in self.files:
+            told = f"the file '{file}' is chosen when Vensim runs; give it: sd.load(..., files={{'{file}': path}})"
+            raise UnsupportedError(told)
+        path = Path(self.files[file]) if file in self.files else self.model.parent / file.replace("\\", "/")
+        if not path.is_file() and file in self.files:
+            raise UnsupportedError(f"there is no file '{path}', which files= gives for '{file}'")
         if not path.is_file():
             raise UnsupportedError(f"there is no file '{file}' beside the model")
         if path.stat().st_size > LARGEST:

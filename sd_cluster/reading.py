@@ -49,6 +49,7 @@ def load(
     check_units: bool | None = None,
     sizes: Mapping[str, int] | None = None,
     data: str | Path | Sequence[str | Path] = (),
+    files: Mapping[str, str | Path] | None = None,
     tables: Mapping[str, Any] | None = None,
 ) -> Model:
     """Read a model file, or a shipped model by name.
@@ -70,6 +71,8 @@ def load(
         numbered on from the last.
     data
         Tables (csv, or parted by tabs) for data variables without an equation: one column a variable, or one row.
+    files
+        Workbooks and tables to read instead of those that the file names, by these names, such as `?history`.
     tables
         Constants over two ranges as SciPy sparse matrices, by name: sums over their second range visit only what
         they hold.
@@ -89,9 +92,8 @@ def load(
     """
     path = _find(path_or_name)
     source = _resized(_saving(_READERS[path.suffix.lower()](path)), sizes or {}, path)
-    files = [data] if isinstance(data, str | Path) else list(data)
     try:
-        outside = Outside(path, files)
+        outside = Outside(path, [data] if isinstance(data, str | Path) else list(data), files)
         ranges = Ranges(outside.filled(source.ranges))
     except ModelError as error:
         raise ReadingError(f"{path.name}: {error}") from None

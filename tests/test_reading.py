@@ -606,3 +606,18 @@ def test_a_stock_that_stops_at_zero_is_named(tmp_path):
     model = sd.load(xmile(tmp_path, stocks + '<flow name="f"><eqn>3</eqn></flow>'), check_units=False)
     (note,) = (note for note in model.notes if "below zero" in note)
     assert note.startswith("stocks that may not fall below zero: 'S'; such a stock stops at zero")
+
+
+def test_files_chosen_when_vensim_runs_are_given_on_loading(tmp_path):
+    """A model with `?history` could not be read without writing it anew."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "years.csv").write_text("time,0,10\nwater,1,21\n", encoding="utf-8")
+    path = write_model(tmp_path, "water := GET DIRECT DATA('?history', ',', '1', 'B2') \n x = INTEG(water, 5)")
+    told = message(path)
+    assert told.endswith(
+        "the file '?history' is chosen when Vensim runs; give it: sd.load(..., files={'?history': path})"
+    )
+    model = sd.load(path, check_units=False, files={"?history": tmp_path / "other" / "years.csv"})
+    assert sd.simulate(model, solver=sd.Euler())["water"].tolist() == [2 * year + 1 for year in range(11)]
+    with pytest.raises(sd.ReadingError, match=r"there is no file 'gone\.csv', which files= gives for '\?history'$"):
+        sd.load(path, files={"?history": "gone.csv"})
