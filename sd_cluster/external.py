@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,9 @@ from sd_cluster.text import decoded, shorten
 
 LARGEST = 200_000_000
 """Bytes of a file beyond which it is not read."""
+
+MOST_BESIDE, LARGEST_BESIDE = 200, 20_000_000
+"""Tables beside a model, and bytes of one of them, beyond which they are not looked at."""
 
 Points: TypeAlias = tuple[list[float], list[float]]
 _Rows: TypeAlias = list[list[Any]]
@@ -51,6 +54,8 @@ class Outside:
         self._books: dict[Path, Any] = {}
         self._formula_places: dict[tuple[Path, str], set[tuple[int, int]]] = {}
         self._series: dict[str, Points] = {}
+        self._tables_beside: list[tuple[Path, dict[str, Points]]] | None = None
+        self.notes: list[str] = []
         for file in data:
             self._series |= _table_of_series(Path(file))
 
@@ -81,14 +86,28 @@ class Outside:
         UnsupportedError
             If no data was given for it.
         """
-        found = []
-        for element in elements:
-            full = f"{name}[{','.join(element)}]" if element else name
-            points = self._series.get(_series_key(full))
-            if points is None:
-                raise UnsupportedError(f"no data for '{full}'; give a table that has it as load(..., data=...)")
-            found.append(points)
-        return found
+        full = [f"{name}[{','.join(element)}]" if element else name for element in elements]
+        keys = [_series_key(item) for item in full]
+        missing = next((item for item, folded in zip(full, keys, strict=True) if folded not in self._series), "")
+        if not missing:
+            return [self._series[folded] for folded in keys]
+        for path, series in self._beside() if not self._series else ():
+            if all(folded in series for folded in keys):
+                self.notes.append(f"'{name}' has no equation; its data are those of '{path.name}' beside the model")
+                return [series[folded] for folded in keys]
+        raise UnsupportedError(f"no data for '{missing}'; give a table that has it as load(..., data=...)")
+
+    def _beside(self) -> list[tuple[Path, dict[str, Points]]]:
+        """Tables in the model's folder and what they hold; those of few columns, made to be data, come first."""
+        if self._tables_beside is None:
+            self._tables_beside = []
+            tables = (path for path in self.model.parent.iterdir() if path.suffix.lower() in _TABLES)
+            for path in itertools.islice(sorted(tables), MOST_BESIDE):
+                with suppress(ReadingError, OSError):
+                    if path.stat().st_size <= LARGEST_BESIDE:
+                        self._tables_beside.append((path, _table_of_series(path)))
+            self._tables_beside.sort(key=lambda item: len(item[1]))
+        return self._tables_beside
 
     def constants(self, texts: Sequence[str], sizes: Sequence[int]) -> list[float]:
         """Numbers of GET DIRECT CONSTANTS for an array of some sizes, the last subscript fastest.

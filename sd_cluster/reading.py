@@ -71,6 +71,7 @@ def load(
         numbered on from the last.
     data
         Tables (csv, or parted by tabs) for data variables without an equation: one column a variable, or one row.
+        Where none is given the tables beside the model are looked at, and a note names the one that has the data.
     files
         Workbooks and tables to read instead of those that the file names, by these names, such as `?history`.
     tables
@@ -123,6 +124,7 @@ def load(
         notes=(
             *source.notes,
             *lowering.notes,
+            *outside.notes,
             *told,
             *_own_step(path, found.equations, horizon),
             *_where_read(where_read),

@@ -621,3 +621,17 @@ def test_files_chosen_when_vensim_runs_are_given_on_loading(tmp_path):
     assert sd.simulate(model, solver=sd.Euler())["water"].tolist() == [2 * year + 1 for year in range(11)]
     with pytest.raises(sd.ReadingError, match=r"there is no file 'gone\.csv', which files= gives for '\?history'$"):
         sd.load(path, files={"?history": "gone.csv"})
+
+
+def test_data_without_an_equation_are_looked_for_beside_the_model(tmp_path):
+    """A model with its data beside it could not be run without saying so."""
+    path = write_model(tmp_path, "A: a1, a2 \n rain[A] \n x = INTEG(SUM(rain[A!]), 5)")
+    assert "no data for 'rain[a1]'" in message(path)
+    (tmp_path / "notes.txt").write_text("no table at all", encoding="utf-8")
+    (tmp_path / "output.tab").write_text("Time\tx\train[a1]\train[a2]\n0\t5\t8\t8\n10\t5\t8\t8\n", encoding="utf-8")
+    (tmp_path / "rain.csv").write_text("time,rain[a1],rain[a2]\n0,1,2\n10,1,2\n", encoding="utf-8")
+    model = sd.load(path, check_units=False)
+    assert model.notes[0] == "'rain' has no equation; its data are those of 'rain.csv' beside the model"
+    assert sd.simulate(model, solver=sd.Euler())["x"][-1] == 35
+    given = sd.load(path, check_units=False, data=tmp_path / "output.tab")
+    assert sd.simulate(given, solver=sd.Euler())["x"][-1] == 165
