@@ -75,7 +75,7 @@ def test_both_readers_agree(written):
             continue
         ours = grammar.parse_lookup(text) if kind == "lookup" else grammar.parse(text, kind)
         assert found == ours, text
-    assert stops <= STOPS
+    assert {(text, kind) for text, kind in stops if "*:" not in text} <= STOPS, "PySD's grammar has no x[*:range]"
 
 
 @pytest.mark.parametrize(
