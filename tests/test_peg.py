@@ -14,6 +14,7 @@ STOPS = {
     ("0,2,3,6,1,5,4,10", "lookup"),  # the old form of a lookup
     ("SPLIT(10, share : rest)", "vensim"),  # a macro with further outputs
     ("SAFEDIV(x, 0, 7)+x//0", "xmile"),
+    ("DELAY_INFORMATION(news, way, nothing)", "xmile"),  # a function of Vensim, as sd.write leaves it
     ("SUM(people[*])", "xmile"),
     ("SUM(table[2,*])", "xmile"),
     ("Shop.sales*year", "xmile"),  # modules
