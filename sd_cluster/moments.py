@@ -69,17 +69,22 @@ def steps_of(times: Sequence[float], horizon: Horizon) -> npt.NDArray[np.int64]:
     Raises
     ------
     ScenarioError
-        If a time falls between two steps.
+        If a time falls between two steps, or there are more steps than can be counted.
     """
     moments = np.array(times, dtype=float)
-    rows = np.rint((moments - horizon.start) / horizon.step).astype(np.int64)
+    rows = np.rint((moments - horizon.start) / horizon.step)
+    if not np.abs(rows).max(initial=0.0) < 2.0**53:
+        raise ScenarioError(
+            f"a step of {horizon.step:g} is too short for a run from {horizon.start:g} to {horizon.end:g};"
+            " take a longer one"
+        )
     between = np.abs(horizon.start + rows * horizon.step - moments) > 1e-6 * horizon.step
     if between.any():
         raise ScenarioError(
             f"time {moments[between][0]:g} does not fall on a step of {horizon.step:g} from {horizon.start:g};"
             " choose a step that divides it, or Adaptive()"
         )
-    return rows
+    return rows.astype(np.int64)
 
 
 def save_times(horizon: Horizon, save: float | Sequence[float] | None) -> list[float]:

@@ -206,3 +206,14 @@ def test_steps_rows_and_pulses_beyond_count_are_refused():
     train = tiny("x = INTEG(PULSE TRAIN(0, 1e-6, 1e-6, 100), 0)", check_units=False)
     with pytest.raises(sd.SimulationError, match=r"a pulse train switches more than 100000 times, each 1e-06"):
         sd.simulate(train)
+
+
+def test_a_step_too_short_to_count():
+    """Found by mutation: the number of a step overflowed, with a warning of NumPy's."""
+    from support import tiny
+
+    model = tiny("x = INTEG(1, 5)", step="1e-25", check_units=False)
+    with pytest.raises(
+        sd.ScenarioError, match=r"^a step of 1e-25 is too short for a run from 0 to 10; take a longer one$"
+    ):
+        sd.simulate(model, solver=sd.Euler())
