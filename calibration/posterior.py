@@ -301,7 +301,8 @@ class Posterior:
         picked: dict[str, Floats] = {}
         regions: set[str] = set()
         for name in self.names:
-            own, _, place = name.removesuffix("]").partition(" [") if name.endswith("]") else (name, "", "")
+            regional = name.endswith("]") and name not in model
+            own, _, place = name.removesuffix("]").partition(" [") if regional else (name, "", "")
             if own not in model or not isinstance(model.variable(own), Parameter | Stock):
                 continue
             if place:
