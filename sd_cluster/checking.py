@@ -1,7 +1,7 @@
 """What is wrong with a model file, all of it at once: what a modeller or a CI run asks before the model is used."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +53,15 @@ class Checked:
         return "\n".join([*lines, "good" if self.good else "not good"])
 
 
-def check(path: str | Path) -> Checked:
+def check(path: str | Path, *, data: str | Path | Sequence[str | Path] = ()) -> Checked:
     """Look for all that is wrong with a model file: unreadable, unsupported, circular, units, unused, undocumented.
+
+    Parameters
+    ----------
+    path
+        A model file, or the name of a shipped model.
+    data
+        Tables for data variables without an equation, as for `load`.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def check(path: str | Path) -> Checked:
     shown = str(path)
     try:
         with warnings.catch_warnings(action="ignore", category=ReadingWarning):  # all of it is among the findings
-            model = load(path, check_units=False)
+            model = load(path, check_units=False, data=data)
     except ModelError as error:
         return Checked(shown, (Finding("circular", str(error)),))
     except ReadingError as error:
@@ -83,7 +90,7 @@ def check(path: str | Path) -> Checked:
     found += [Finding("noticed", note, error=False) for note in model.notes if "cannot be computed" not in note]
     try:
         with warnings.catch_warnings(action="ignore", category=ReadingWarning):
-            whole = load(path, check_units=True)
+            whole = load(path, check_units=True, data=data)
         known = {*model.notes}
         found += [Finding("units not declared", note, error=False) for note in whole.notes if note not in known]
     except UnitsError as error:

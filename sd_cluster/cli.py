@@ -125,6 +125,11 @@ ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or a .mdl or .xmile file.")
 ]
 
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PATH", help="A table for data variables without an equation; repeatable."),
+]
+
 UnitsOption = Annotated[
     bool | None,
     typer.Option(
@@ -207,6 +212,7 @@ def models() -> None:
 def check(
     model: ModelArgument,
     strict: Annotated[bool, typer.Option("--strict", help="Let advice fail too.")] = False,
+    data: DataOption = None,
 ) -> None:
     """Look for all that is wrong with a model file; the exit code is 0 if nothing is.
 
@@ -215,7 +221,7 @@ def check(
     """
     from sd_cluster.checking import check as look
 
-    found = look(model)
+    found = look(model, data=data or ())
     typer.echo(str(found))
     if not found.good or (strict and found.findings):
         raise typer.Exit(1)
@@ -281,6 +287,7 @@ def run(
         list[str] | None, typer.Option(metavar="VARIABLE", help="Draw a variable (PNG, SVG); repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the scenario.")] = None,
+    data: DataOption = None,
     units: UnitsOption = None,
 ) -> None:
     """Simulate a model, with changes by name, and show or write the result."""
@@ -290,7 +297,7 @@ def run(
     from sd_cluster.scenario import Scenario
     from sd_cluster.simulation import simulate
 
-    loaded = load(model, check_units=units)
+    loaded = load(model, check_units=units, data=data or ())
     horizon = (
         loaded.horizon.start if start is None else start,
         loaded.horizon.end if end is None else end,

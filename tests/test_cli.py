@@ -374,3 +374,16 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_run(model, tmp_
         code, _, err = call("run", model, "--out", str(tmp_path / place))
         assert code == 2
         assert told in said(err)
+
+
+def test_data_are_given_on_the_command_line(tmp_path):
+    """Only scripts could give a data variable its table."""
+    (tmp_path / "data").mkdir()
+    table = tmp_path / "data" / "growth.csv"
+    table.write_text("time,growth\n2000,0.05\n2010,0.05\n", encoding="utf-8")
+    path = tmp_path / "field.mdl"
+    path.write_text(MODEL.replace("growth = 0.1 ~", "growth ~"), encoding="utf-8")
+    assert call("check", str(path))[0] == 1
+    assert "growth" not in call("check", str(path), "--data", str(table))[1]
+    code, shown, _ = call("run", str(path), "--data", str(table), "--solver", "euler")
+    assert code == 0 and re.search(r"staff +person +100 +100 +100", shown)
