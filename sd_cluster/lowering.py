@@ -192,6 +192,11 @@ class Section:
 
     def _pieces(self, item: Definition, about: dict[str, Any]) -> list[Piece]:
         tree = item.tree
+        if item.limit is not None:
+            wanted = self.lower(tree)
+            limited = Call("min", (wanted, self.lower(item.limit)))
+            initial = None if item.limited_at_start else wanted
+            return [self.piece(Auxiliary(**about, expression=limited, initial=initial))]
         match tree:
             case None:
                 return self._data(item, about, self.lowering.outside.series(self.owner, self.elements(item)))
@@ -322,7 +327,7 @@ class Section:
             items = self.trees.get(name, ())
             if name in self.known:
                 pending.pop()
-            elif len(items) != 1 or items[0].tree is None or items[0].subscripts or items[0].kind == "stock":
+            elif len(items) != 1 or items[0].tree is None or not items[0].plain:
                 self.known[name] = None
             elif name in begun:
                 self.known[name] = self._of_constants(items[0].tree)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sd_cluster.errors import ReadingError
 from sd_cluster.grammar import Application, Figure, GrammarError, Operator, Points, Reference, Tree
+from sd_cluster.limits import limited
 from sd_cluster.model import key
 from sd_cluster.peg import read
 from sd_cluster.source import Definition, MacroDefinition, RangeDefinition, Source
@@ -71,7 +72,13 @@ class _File:
         if len({key(item.name) for item in definitions}) == 4:
             raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
         macros = tuple(self._macro(macro) for macro in self.root if _tag(macro) == "macro")
-        return Source("xmile", tuple(definitions), tuple(ranges), macros, _about_bounded(definitions))
+        definitions, notes = limited(definitions, ranges)
+        inside = [limited(macro.definitions, ranges) for macro in macros]
+        macros = tuple(
+            replace(macro, definitions=tuple(found)) for macro, (found, _) in zip(macros, inside, strict=True)
+        )
+        notes = (*notes, *(note for _, told in inside for note in told))
+        return Source("xmile", tuple(definitions), tuple(ranges), macros, notes)
 
     def _dimensions(self) -> Iterator[Any]:
         """Dimensions of the file, whether they stand beside its models or in them."""
@@ -362,41 +369,6 @@ def _entity(tree: Any, kind: Any) -> str | None:
         for entity in () if declared is None else declared.iterentities():
             return str(entity.name)
     return next((str(node.name) for node in tree.iter(kind)), None)
-
-
-def _about_bounded(definitions: Sequence[Definition]) -> tuple[str, ...]:
-    """A sentence about stocks that are kept above zero while others read the outflows that take them there."""
-    found: dict[str, None] = {}
-    readers: dict[str, set[str]] = {}
-    for item in definitions:
-        for name in _read_by(item.tree):
-            readers.setdefault(name, set()).add(key(item.name))
-    for item in definitions:
-        tree = item.tree if item.non_negative else None
-        while isinstance(tree, Operator):
-            if tree.operator in {"-", "neg"} and any(
-                readers[name] != {key(item.name)} for name in _read_by(tree.operands[-1])
-            ):
-                found[item.name] = None
-            tree = tree.operands[0]
-    if not found:
-        return ()
-    names = ", ".join(f"'{name}'" for name in list(found)[:5]) + (" and others" if len(found) > 5 else "")
-    return (
-        f"stocks that may not fall below zero: {names}; such a stock stops at zero, but its outflows are not cut as"
-        " in Stella: what they bring elsewhere may be more than it held",
-    )
-
-
-def _read_by(tree: Tree | None) -> list[str]:
-    """Names that a tree reads."""
-    match tree:
-        case Reference():
-            return [key(tree.name)]
-        case Operator(operands=parts) | Application(arguments=parts):
-            return [name for part in parts for name in _read_by(part)]
-        case _:
-            return []
 
 
 def _tag(node: Any) -> str:
