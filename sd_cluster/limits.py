@@ -129,7 +129,9 @@ class _Reads:
     def stocks(self) -> Iterable[_Bounded]:
         """Stocks that may not fall below zero; with no flows where its elements do not have the same ones."""
         for name, items in self.items.items():
-            if not items[0].non_negative or any(item.fault or item.kind != "stock" for item in items):
+            if not any(item.non_negative for item in items) or any(
+                item.fault or item.kind != "stock" for item in items
+            ):
                 continue
             flows = {_flows(item.tree) for item in items}
             inflows = dict.fromkeys(other for found, _ in flows for other in found)
@@ -139,7 +141,9 @@ class _Reads:
     def may_limit(self, stock: _Bounded) -> bool:
         """Whether the outflows of a stock are equations over what the stock runs over."""
         flows = {_flows(item.tree) for item in self.items[stock.name]}
-        if len(flows) > 1 or len(stock.inflows) + len(stock.outflows) > MOST_FLOWS:
+        if len(flows) > 1 or not all(item.non_negative for item in self.items[stock.name]):
+            return False
+        if len(stock.inflows) + len(stock.outflows) > MOST_FLOWS:
             return False
         if not all(name in self.items for name in (*stock.inflows, *stock.outflows)):
             return False

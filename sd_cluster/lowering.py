@@ -194,7 +194,9 @@ class Section:
         tree = item.tree
         if item.limit is not None:
             wanted = self.lower(tree)
-            limited = Call("min", (wanted, self.lower(item.limit)))
+            # what it is cut to is no equation of the modeller's, so its units are none of his faults
+            most = Auxiliary(name=self.hidden_name("most"), hidden=True, units="?", expression=self.lower(item.limit))
+            limited = Call("min", (wanted, self.define(most)))
             initial = None if item.limited_at_start else wanted
             return [self.piece(Auxiliary(**about, expression=limited, initial=initial))]
         match tree:

@@ -6,7 +6,7 @@ Each is made of stocks, held values and built-in functions of the one equation l
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sd_cluster import chances, series
+from sd_cluster import chances, series, stella
 from sd_cluster.delays import (
     Trees,
     chained,
@@ -78,6 +78,16 @@ _XMILE = {
     "lookup": "lookup_own",
     "lookupinv": "lookup_invert",
     "gammaln": "gamma_ln",
+    "arraysum": "sum",
+    "arraymean": "mean",
+    "arraystddev": "xmile_deviation",
+    "combinations": "xmile_combinations",
+    "factorial": "xmile_factorial",
+    "invnorm": "xmile_invnorm",
+    "normalcdf": "xmile_normalcdf",
+    "permutations": "xmile_permutations",
+    "rootn": "xmile_rootn",
+    "switch": "xmile_switch",
     "trend": "trend",
 }
 
@@ -361,7 +371,11 @@ def _extreme(name: str) -> Callable[[Section, Trees], Expression]:
     def lowered(section: Section, trees: Trees) -> Expression:
         if len(trees) == 1:
             return _reduction(f"v{name}")(section, trees)
-        first, *others = section.arguments(name, trees, tuple(range(2, 50)))
+        trees = section.counted(name, trees, tuple(range(2, 50)))
+        arrays = [isinstance(tree, Reference) and "*" in tree.subscripts for tree in trees]
+        whole = _reduction(f"v{name}")
+        parts = zip(trees, arrays, strict=True)
+        first, *others = (whole(section, (tree,)) if array else section.lower(tree) for tree, array in parts)
         for other in others:
             first = Call(name, (first, other))
         return first
@@ -464,6 +478,13 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "xmile_normal": chances.xmile_normal,
     "xmile_poisson": chances.unbounded("poisson", 1),
     "xmile_triangular": chances.xmile_triangular,
+    "xmile_combinations": stella.combinations,
+    "xmile_factorial": stella.factorial,
+    "xmile_invnorm": stella.normal_number,
+    "xmile_normalcdf": stella.normal_share,
+    "xmile_permutations": stella.permutations,
+    "xmile_rootn": stella.root,
+    "xmile_switch": stella.switch,
     "xmile_percent": _percent,
     "xmile_pulse_of": _xmile_pulse,
     "xmile_random": chances.uniform,

@@ -13,7 +13,7 @@ from sd_cluster.limits import limited
 from sd_cluster.model import key
 from sd_cluster.peg import read
 from sd_cluster.source import Definition, MacroDefinition, RangeDefinition, Source
-from sd_cluster.text import first_line, shorten
+from sd_cluster.text import decoded, first_line, shorten
 
 _KINDS = {"aux", "flow", "stock", "gf"}
 _FOREIGN = {"conveyor": "conveyors", "queue": "queues", "oven": "ovens", "leak": "leakages"}
@@ -30,11 +30,7 @@ def read_xmile(path: Path) -> Source:
     """
     from lxml import etree
 
-    try:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
-        tree = etree.parse(str(path), parser)
-    except etree.XMLSyntaxError as error:
-        raise ReadingError(f"{path.name} is not an XMILE model: {first_line(error)}") from None
+    tree = _parsed(path)
     root = tree.getroot()
     if (entity := _entity(tree, etree.Entity)) is not None:
         raise ReadingError(
@@ -44,6 +40,23 @@ def read_xmile(path: Path) -> Source:
     if etree.QName(root).localname.casefold() != "xmile":
         raise ReadingError(f"{path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
     return _File(path, root).read()
+
+
+def _parsed(path: Path) -> Any:
+    """The tree of a file; where its letters are not in the encoding that it declares, that is passed over."""
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        return etree.fromstring(path.read_bytes(), parser, base_url=str(path)).getroottree()
+    except etree.XMLSyntaxError as error:
+        first = error
+    text = decoded(path)
+    text = re.sub(r"^\s*(<\?xml.*?\?>)?", lambda found: "\n" * found[0].count("\n"), text, count=1, flags=re.DOTALL)
+    try:
+        return etree.fromstring(text.encode("utf-8", errors="replace"), parser).getroottree()
+    except etree.XMLSyntaxError:
+        raise ReadingError(f"{path.name} is not an XMILE model: {first_line(first)}") from None
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,8 @@ class _File:
         found = []
         for name, tag in (("INITIAL TIME", "start"), ("FINAL TIME", "stop"), ("TIME STEP", "dt")):
             node = _child(specs, tag)
-            text = "1" if node is None and tag == "dt" else None if node is None else (node.text or "")
+            text = None if node is None else (node.text or "")
+            text = "1" if tag == "dt" and not (text or "").strip() else text
             if text is None:
                 raise ReadingError(f"{self.path.name} has no <{tag}> in <sim_specs>")
             reciprocal = node is not None and node.get("reciprocal", "").casefold() == "true"
@@ -158,7 +172,7 @@ class _File:
         own = [] if variables is None else self._variables(variables, behaviour)
         definitions = [replace(item, name=prefix + item.name) for item in own]
         modules = [] if variables is None else [node for node in variables if _tag(node) == "module"]
-        connected: dict[str, str] = {}
+        connects: list[tuple[tuple[str, ...], str]] = []
         for module in modules:
             name = _name(module)
             inner = named.get(key(module.get("model") or name))
@@ -170,11 +184,16 @@ class _File:
             definitions += self._model(inner, named, inside, (*above, key(name)))
             for connect in module:
                 if _tag(connect) in {"connect", "connect2"}:
-                    target, source = connect.get("to", ""), connect.get("from", "")
-                    full = target.lstrip(".") if target.startswith(".") else target
-                    full = full if key(full.partition(".")[0]) == key(name) and "." in full else f"{name}.{full}"
-                    connected[key(prefix + full)] = source
+                    target, source = connect.get("to", "").lstrip("."), connect.get("from", "")
+                    full = (
+                        target if key(target.partition(".")[0]) == key(name) and "." in target else f"{name}.{target}"
+                    )
+                    connects.append(((prefix + full, target), source))  # Stella may write it in full, from the top
         known = {key(item.name) for item in definitions}
+        connected = {
+            key(next((target for target in targets if key(target) in known), targets[0])): source
+            for targets, source in connects
+        }
         scoped = [self._scoped(item, prefix, known) for item in definitions]
         for place, item in enumerate(scoped):
             source = connected.get(key(item.name))
@@ -186,14 +205,12 @@ class _File:
     def _full(self, name: str, prefix: str, known: set[str]) -> str:
         """The full name that a name within a module stands for."""
         if name.startswith("."):
-            return name.lstrip(".")
+            return name[1:]
         bare = name.strip().strip('"')
         return prefix + bare if prefix and key(prefix + bare) in known else name
 
     def _scoped(self, item: Definition, prefix: str, known: set[str]) -> Definition:
         """A definition whose references have full names."""
-        if not prefix:
-            return item
 
         def renamed(tree: Tree) -> Tree:
             match tree:
@@ -215,7 +232,8 @@ class _File:
         for node in (_child(self.root, "behavior"), _child(model, "behavior")):
             if node is None:
                 continue
-            if _child(node, "non_negative") is not None:
+            every = _child(node, "all")
+            if any(_child(part, "non_negative") is not None for part in (node, every) if part is not None):
                 return _Behaviour(stocks=True, flows=True)
             stock, flow = _child(node, "stock"), _child(node, "flow")
             found = _Behaviour(
@@ -231,6 +249,8 @@ class _File:
                 if key(_name(node)) in {"initial_time", "final_time", "time_step", "saveper"}:
                     continue
                 found += self._variable(node, behaviour)
+            elif _tag(node) == "group":
+                found += self._variables(node, behaviour)
         return found
 
     def _variable(self, node: Any, behaviour: _Behaviour) -> Iterator[Definition]:
@@ -278,7 +298,8 @@ class _File:
         kind = _tag(node)
         found = _child(part, "gf")
         graph = found if found is not None else _child(node, "gf")
-        equation = equation if equation is not None else _child(part, "eqn")
+        own = (_child(where, "eqn") for where in (part, node))
+        equation = equation if equation is not None else next((found for found in own if found is not None), None)
         if kind == "gf":
             return self._lookup(node, about)
         if graph is not None and (equation is None or not (equation.text or "").strip()):
@@ -290,7 +311,7 @@ class _File:
             return replace(about, fault=fault)
         if kind == "stock":
             flows = part if any(_tag(inner) in {"inflow", "outflow"} for inner in part) else node
-            return self._stock(node, flows, about, tree, behaviour)
+            return self._stock(flows, about, tree, _non_negative(node, behaviour.stocks, part))
         if graph is not None and tree is not None:
             lookup = self._lookup(graph, about)
             if lookup.fault or lookup.tree is None:
@@ -302,13 +323,11 @@ class _File:
             if initial is None:
                 return replace(about, fault=fault)
             tree = Application("active initial", (), (tree, initial))
-        if kind == "flow" and _non_negative(node, behaviour.flows) and tree is not None:
+        if kind == "flow" and _non_negative(node, behaviour.flows, part) and tree is not None:
             tree = Application("max", (), (tree, Figure(0.0)))
         return replace(about, tree=tree)
 
-    def _stock(
-        self, node: Any, flows: Any, about: Definition, initial: Tree | None, behaviour: _Behaviour
-    ) -> Definition:
+    def _stock(self, flows: Any, about: Definition, initial: Tree | None, non_negative: bool) -> Definition:
         """A stock: inflows less outflows, in the order in which they stand in `flows`, the stock or one element."""
         flow: Tree | None = None
         for tag, operator in (("inflow", "+"), ("outflow", "-")):
@@ -322,28 +341,25 @@ class _File:
                     flow = read if operator == "+" else Operator("neg", (read,))
                 else:
                     flow = Operator(operator, (flow, read))
-        non_negative = _non_negative(node, behaviour.stocks)
         return replace(about, tree=flow or Figure(0.0), initial=initial, kind="stock", non_negative=non_negative)
 
     def _lookup(self, node: Any, about: Definition) -> Definition:
         """A graphical function: values over a scale or over points of their own."""
         try:
             values = _numbers(node, "ypts")
-            scale = _child(node, "xscale")
-            if scale is not None:
+            points, scale = _numbers(node, "xpts"), _child(node, "xscale")
+            if not points and scale is not None:
                 low, high = float(scale.get("min")), float(scale.get("max"))
                 steps = max(len(values) - 1, 1)
                 points = [low + (high - low) * k / steps for k in range(len(values))]
                 points[-1:] = [high] if len(values) > 1 else points[-1:]
-            else:
-                points = _numbers(node, "xpts")
         except (TypeError, ValueError):
             return replace(about, fault="its graphical function holds what is not a number", kind="lookup")
         if len(points) != len(values) or not values:
             told = f"its graphical function has {len(points)} x and {len(values)} y; give as many of both"
             return replace(about, fault=told, kind="lookup")
         order = sorted(range(len(points)), key=points.__getitem__)
-        mode = _MODE.get(node.get("type", "continuous"))
+        mode = _MODE.get(node.get("type", "continuous").casefold())
         if mode is None:
             return replace(
                 about, fault=f"graphical functions of type '{node.get('type')}' are not known", kind="lookup"
@@ -390,19 +406,23 @@ def _name(node: Any) -> str:
     return " ".join((node.get("name") or "").replace("\\n", " ").split())
 
 
-def _non_negative(node: Any, everywhere: bool) -> bool:
-    part = _child(node, "non_negative")
+def _non_negative(node: Any, everywhere: bool, element: Any = None) -> bool:
+    """Whether a variable, or one element of it, may not fall below zero."""
+    parts = (None if where is None else _child(where, "non_negative") for where in (element, node))
+    part = next((found for found in parts if found is not None), None)
     if part is None:
         return everywhere
     return "false" not in (part.text or "").casefold()
 
 
 def _numbers(node: Any, tag: str) -> list[float]:
+    """Numbers of a graphical function; blanks or semicolons part them where no comma does."""
     part = _child(node, tag)
     if part is None:
         return []
-    separator: str = part.get("sep") or ","
-    return [float(text) for text in (part.text or "").replace("\n", " ").split(separator) if text.strip()]
+    text: str = part.text or ""
+    separator: str = part.get("sep") or ("," if "," in text else ";" if ";" in text else "")
+    return [float(one) for one in text.split(separator.strip() or None) if one.strip()]
 
 
 _KEYWORDS = r"(?:if|then|else|and|or|not|mod)"
