@@ -23,7 +23,7 @@ from sd_cluster.delays import (
     xmile_order,
 )
 from sd_cluster.errors import UnsupportedError
-from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, replace_names
+from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
 from sd_cluster.grammar import MISSING, PLACED, Application, Dialect, Operator, Points, Reference, Tree
 from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
@@ -82,6 +82,7 @@ _XMILE = {
     "arraymean": "mean",
     "arraystddev": "xmile_deviation",
     "combinations": "xmile_combinations",
+    "conveyor": "xmile_conveyor",
     "factorial": "xmile_factorial",
     "invnorm": "xmile_invnorm",
     "normalcdf": "xmile_normalcdf",
@@ -153,17 +154,6 @@ def _rounded(section: Section, trees: Trees) -> Expression:
     value = section.auxiliary("value", value)
     half = Call("if_then_else", (Operation("<", (value, Number(0.0))), Number(-0.5), Number(0.5)))
     return Call("integer", (plus(value, half),))
-
-
-def _wave(function: str) -> Callable[[Section, Trees], Expression]:
-    """Stella's SINWAVE and COSWAVE: height and period."""
-
-    def lowered(section: Section, trees: Trees) -> Expression:
-        height, period = section.arguments(f"{function}wave", trees, (2,))
-        turns = over(times(Number(2.0), Call("pi", ()), Name(TIME)), period)
-        return times(height, Call(function, (turns,)))
-
-    return lowered
 
 
 def _derivative(section: Section, trees: Trees) -> Expression:
@@ -463,7 +453,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "vmax": _reduction("vmax"),
     "vmin": _reduction("vmin"),
     "with_lookup": _with_lookup,
-    "xmile_coswave": _wave("cos"),
+    "xmile_coswave": stella.wave("cos"),
     "xmile_delay": xmile_delay,
     "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
@@ -479,6 +469,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "xmile_poisson": chances.unbounded("poisson", 1),
     "xmile_triangular": chances.xmile_triangular,
     "xmile_combinations": stella.combinations,
+    "xmile_conveyor": stella.conveyor,
     "xmile_factorial": stella.factorial,
     "xmile_invnorm": stella.normal_number,
     "xmile_normalcdf": stella.normal_share,
@@ -490,7 +481,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "xmile_random": chances.uniform,
     "xmile_round": _rounded,
     "xmile_safediv": _safediv,
-    "xmile_sinwave": _wave("sin"),
+    "xmile_sinwave": stella.wave("sin"),
     "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""

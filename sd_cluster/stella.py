@@ -1,8 +1,26 @@
-"""Functions of Stella that are formulas of their arguments: counts of arrangements, normal shares, roots."""
+"""Functions of Stella: conveyors that hand on what came in, counts of arrangements, normal shares, roots, waves."""
 
-from sd_cluster.delays import Trees, minus, over, plus, times
-from sd_cluster.expressions import Call, Expression, Number, Operation
+from collections.abc import Callable
+
+from sd_cluster.delays import Trees, minus, over, pipe, plus, times
+from sd_cluster.errors import UnsupportedError
+from sd_cluster.expressions import TIME, Call, Expression, Name, Number, Operation
+from sd_cluster.grammar import Reference
 from sd_cluster.lowering import Section
+from sd_cluster.model import Auxiliary
+
+
+def conveyor(section: Section, trees: Trees) -> Expression:
+    """What leaves a conveyor: what came in a transit time ago, and before that its first content in equal parts."""
+    inflow, time, content = section.counted("conveyor", trees, (3,))
+    transit, step = section.constant(time), section.constant(Reference("TIME STEP"))
+    if transit is None or step is None:
+        raise UnsupportedError("conveyors whose transit time varies are not supported")
+    if not (transit > 0.0 and step > 0.0 and abs(transit / step - round(transit / step)) < 1e-6 * transit / step):
+        raise UnsupportedError(f"conveyors whose transit time {transit:g} is no multiple of DT are not supported")
+    whole = section.lower(time)
+    spread = section.auxiliary("first content", over(section.lower(content), whole))
+    return pipe(section, "fixed", section.auxiliary("what comes in", section.lower(inflow)), whole, spread)
 
 
 def _whole(value: Expression) -> Expression:
@@ -58,3 +76,16 @@ def switch(section: Section, trees: Trees) -> Expression:
     """SWITCH: 1 where the first is above the second, else 0."""
     first, second = section.arguments("switch", trees, (2,))
     return Call("if_then_else", (Operation(">", (first, second)), Number(1.0), Number(0.0)))
+
+
+def wave(function: str) -> Callable[[Section, Trees], Expression]:
+    """SINWAVE and COSWAVE: height and period."""
+
+    def lowered(section: Section, trees: Trees) -> Expression:
+        height, period = section.arguments(f"{function}wave", trees, (2,))
+        turns = over(times(Number(2.0), Call("pi", ()), Name(TIME)), period)
+        # a period is often a bare number, which is no clash of units
+        own = Auxiliary(name=section.hidden_name("turns"), hidden=True, units="?", expression=turns)
+        return times(height, Call(function, (section.define(own),)))
+
+    return lowered

@@ -251,7 +251,30 @@ class _File:
                 found += self._variable(node, behaviour)
             elif _tag(node) == "group":
                 found += self._variables(node, behaviour)
+        for node in block:
+            if any(_child(node, tag) is not None for tag in _FOREIGN):
+                found = self._beside(node, found)
         return found
+
+    def _beside(self, node: Any, found: Sequence[Definition]) -> list[Definition]:
+        """Definitions with those of the flows of a conveyor, queue or oven: these give what flows out."""
+        outflows = [key(part.text or "") for part in node if _tag(part) == "outflow"]
+        told = next(what for tag, what in _FOREIGN.items() if _child(node, tag) is not None)
+        content = next((item.initial for item in found if item.name == _name(node) and not item.fault), None)
+        out: Tree | None = None
+        if content is not None:
+            time, _ = self._tree(_text(_child(node, "conveyor"), "len"))
+            inflow: Tree = Figure(0.0)
+            for part in node:
+                if _tag(part) == "inflow":
+                    read, _ = self._tree(part.text)
+                    inflow = Operator("+", (inflow, read)) if read is not None else inflow
+            out = None if time is None else Application("conveyor", (), (inflow, time, content))
+        fault = "" if out is not None else f"it flows out of '{_name(node)}', {told} are not supported"
+        return [
+            replace(item, tree=out, fault=fault, kind="equation") if key(item.name) in outflows else item
+            for item in found
+        ]
 
     def _variable(self, node: Any, behaviour: _Behaviour) -> Iterator[Definition]:
         """The definitions of one variable: several where its elements have equations of their own."""
@@ -270,7 +293,7 @@ class _File:
         elements = [part for part in node if _tag(part) == "element"]
         foreign = next((what for tag, what in _FOREIGN.items() if _child(node, tag) is not None), "")
         equations = [part for part in node if _tag(part) == "eqn"]
-        if foreign:
+        if foreign and not _is_pipe(node):
             yield replace(about, subscripts=ranges, fault=f"{foreign} are not supported")
         elif elements:
             for element in elements:
@@ -311,7 +334,8 @@ class _File:
             return replace(about, fault=fault)
         if kind == "stock":
             flows = part if any(_tag(inner) in {"inflow", "outflow"} for inner in part) else node
-            return self._stock(flows, about, tree, _non_negative(node, behaviour.stocks, part))
+            bounded = _child(node, "conveyor") is None and _non_negative(node, behaviour.stocks, part)
+            return self._stock(flows, about, tree, bounded)
         if graph is not None and tree is not None:
             lookup = self._lookup(graph, about)
             if lookup.fault or lookup.tree is None:
@@ -385,6 +409,16 @@ def _entity(tree: Any, kind: Any) -> str | None:
         for entity in () if declared is None else declared.iterentities():
             return str(entity.name)
     return next((str(node.name) for node in tree.iter(kind)), None)
+
+
+def _is_pipe(node: Any) -> bool:
+    """Whether a stock is a conveyor that does no more than hand on what comes in after a time."""
+    conveyor = _child(node, "conveyor")
+    if conveyor is None or any(_child(node, tag) is not None for tag in ("queue", "oven", "leak", "dimensions")):
+        return False
+    outflows = [part for part in node if _tag(part) == "outflow"]
+    plain = {_tag(part) for part in conveyor} == {"len"} and conveyor.get("discrete", "false") == "false"
+    return plain and len(outflows) == 1
 
 
 def _tag(node: Any) -> str:

@@ -156,3 +156,54 @@ def test_the_limit_of_an_outflow_is_no_clash_of_units(tmp_path):
     path.write_text(text(stock + '<flow name="f"><eqn>S/4</eqn></flow>'), encoding="utf-8")
     with warnings.catch_warnings(action="error"):
         sd.load(path)
+
+
+def conveyor(inside, first="8"):
+    stock = (
+        f'<stock name="belt"><eqn>{first}</eqn><inflow>i</inflow><outflow>o</outflow>{inside}<non_negative/></stock>'
+    )
+    flows = '<flow name="i"><eqn>2+STEP(1,1)</eqn></flow><flow name="o"/>'
+    return stock + flows + '<stock name="after"><eqn>0</eqn><inflow>o</inflow></stock>' + aux("time of it", "2")
+
+
+def test_a_conveyor_hands_on_what_came_in(tmp_path):
+    """Conveyors disabled all behind them."""
+    found = run(tmp_path, conveyor("<conveyor><len>time_of_it</len></conveyor><non_negative/>"))
+    assert list(found["o"]) == [4.0, 4.0, 2.0, 3.0, 3.0], "the first content in equal parts, then what came in"
+    assert list(found["belt"]) == [8.0, 6.0, 5.0, 6.0, 6.0]
+    assert list(found["after"]) == [0.0, 4.0, 8.0, 10.0, 13.0]
+
+
+@pytest.mark.parametrize(
+    ("inside", "first", "told"),
+    [
+        ("<conveyor><len>1.5</len></conveyor>", "8", "conveyors whose transit time 1.5 is no multiple of DT are not"),
+        ("<conveyor><len>1+TIME</len></conveyor>", "8", "conveyors whose transit time varies are not supported"),
+        ("<conveyor><len>2</len><capacity>9</capacity></conveyor>", "8", "it flows out of 'belt', conveyors are not"),
+        ("<conveyor><len>2</len></conveyor>", "3, 5", "a table of numbers stands where a number is expected"),
+        ("<queue/>", "8", "it flows out of 'belt', queues are not supported"),
+    ],
+)
+def test_other_conveyors_disable_what_flows_out(tmp_path, inside, first, told):
+    """A flow out of a queue was computed as if there always were something in it."""
+    content = text(conveyor(inside, first).replace('<flow name="o"/>', '<flow name="o"><eqn>7</eqn></flow>'))
+    with pytest.warns(sd.ReadingWarning):
+        model = loaded(tmp_path, content)
+    assert model.unsupported["o"].startswith(told)
+    assert set(model.unsupported) == {"belt", "o", "after"}
+
+
+def test_a_period_that_is_a_bare_number_is_no_clash_of_units(tmp_path):
+    """SINWAVE(1, 12) was told to take the sine of a month."""
+    (tmp_path / "tiny.stmx").write_text(text(aux("x", "SINWAVE(1, 4)") + aux("y", "TIME")), encoding="utf-8")
+    with warnings.catch_warnings(action="error"):
+        model = sd.load(tmp_path / "tiny.stmx")
+    assert sd.simulate(model, solver=sd.Euler())["x"][1] == 1.0
+
+
+def test_runs_answer_to_the_names_that_stella_writes(tmp_path):
+    """Modules with quotes of their own and `\\n` for a new line were no names of a run."""
+    inner = f'<model name="My Mod"><variables>{aux("goods" + chr(92) + "nsold", "3*TIME")}</variables></model>'
+    found = run(tmp_path, '<module name="My Mod"/>', behind=inner)
+    for name in ("My_Mod.goods_sold", '"My Mod"."goods sold"', 'My_Mod."goods' + chr(92) + 'nsold"'):
+        assert found[name][1] == 3.0, name
