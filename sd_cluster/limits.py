@@ -32,6 +32,8 @@ def limited(
     """
     model = _Reads(definitions, ranges)
     stocks = [stock for stock in model.stocks() if stock.outflows]
+    if not stocks:
+        return list(definitions), ()
     bounded = [model.ordered(stock) for stock in stocks if model.may_limit(stock)]
     circles = model.circles(bounded, at_start=False)
     left_out: dict[str, list[str]] = {}

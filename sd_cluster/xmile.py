@@ -1,9 +1,11 @@
 """XMILE files taken apart into definitions: variables, arrays, graphical functions, macros and modules."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ class _File:
 
     def __init__(self, path: Path, root: Any) -> None:
         self.path, self.root = path, root
+        self.notes: list[str] = []
 
     def read(self) -> Source:
         models = [model for model in self.root if _tag(model) == "model"]
@@ -90,7 +93,7 @@ class _File:
         macros = tuple(
             replace(macro, definitions=tuple(found)) for macro, (found, _) in zip(macros, inside, strict=True)
         )
-        notes = (*notes, *(note for _, told in inside for note in told))
+        notes = (*self.notes, *notes, *(note for _, told in inside for note in told))
         return Source("xmile", tuple(definitions), tuple(ranges), macros, notes)
 
     def _dimensions(self) -> Iterator[Any]:
@@ -177,7 +180,9 @@ class _File:
             name = _name(module)
             inner = named.get(key(module.get("model") or name))
             if inner is None:
-                raise ReadingError(f"{self.path.name} line {module.sourceline}: module '{name}' has no model")
+                told = f"module '{prefix}{name}' has no model in this file; what reads its variables cannot be computed"
+                self.notes.append(told)
+                continue
             if key(name) in above or len(above) > 20:
                 raise ReadingError(f"{self.path.name} line {module.sourceline}: module '{name}' holds itself")
             inside = f"{prefix}{name}."
@@ -296,6 +301,9 @@ class _File:
         if foreign and not _is_pipe(node):
             yield replace(about, subscripts=ranges, fault=f"{foreign} are not supported")
         elif elements:
+            wanted = math.prod(self._sizes.get(key(name), 0) for name in ranges)
+            if len(elements) < wanted and any((equation.text or "").strip() for equation in equations):
+                yield self._one(node, node, replace(about, subscripts=ranges), behaviour)  # of all other elements
             for element in elements:
                 subscripts = tuple(" ".join(part.split()) for part in element.get("subscript", "").split(","))
                 subscripts = tuple(self._numbered(ranges, place, part) for place, part in enumerate(subscripts))
@@ -307,8 +315,15 @@ class _File:
         else:
             yield self._one(node, node, replace(about, subscripts=ranges), behaviour)
 
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """How many elements each dimension has."""
+        return {key(found.name): len(found.members) for found in map(self._range, self._dimensions())}
+
     def _numbered(self, ranges: Sequence[str], place: int, text: str) -> str:
-        """The element that a number stands for, where elements have names."""
+        """The element that a number stands for, where elements have names; `*` stands for all."""
+        if text == "*" and place < len(ranges):
+            return ranges[place]
         if not text.isdecimal() or place >= len(ranges):
             return text
         for dim in self._dimensions():

@@ -207,3 +207,19 @@ def test_runs_answer_to_the_names_that_stella_writes(tmp_path):
     found = run(tmp_path, '<module name="My Mod"/>', behind=inner)
     for name in ("My_Mod.goods_sold", '"My Mod"."goods sold"', 'My_Mod."goods' + chr(92) + 'nsold"'):
         assert found[name][1] == 3.0, name
+
+
+def test_an_equation_of_all_elements_counts_where_an_element_has_none(tmp_path):
+    """An array with an equation for all and another one for some elements had only these."""
+    found = run(tmp_path, array("v", '<eqn>7</eqn><element subscript="B"><eqn>TIME</eqn></element>'))
+    assert (found["v[A]"][3], found["v[B]"][3]) == (7.0, 3.0)
+    whole = run(tmp_path, array("v", '<element subscript="*"><eqn>TIME</eqn></element>'))
+    assert (whole["v[A]"][3], whole["v[B]"][3]) == (3.0, 3.0)
+
+
+def test_a_module_without_a_model_disables_what_reads_it(tmp_path):
+    """A module whose model is in another file refused the whole file."""
+    with pytest.warns(sd.ReadingWarning):
+        model = loaded(tmp_path, text('<module name="Ext"/>' + aux("x", "Ext.y") + aux("t", "TIME")))
+    assert set(model.unsupported) == {"x"}
+    assert "module 'Ext' has no model in this file; what reads its variables cannot be computed" in model.notes
