@@ -205,17 +205,17 @@ def _remembering_delay(
 def fixed(section: Section, trees: Trees) -> Expression:
     """DELAY FIXED: what went in comes out after a fixed time."""
     inflow, delay, initial = section.arguments("delay fixed", trees, (3,))
-    return _pipe(section, "fixed", inflow, delay, initial)
+    return pipe(section, "fixed", inflow, delay, initial)
 
 
 def xmile_delay(section: Section, trees: Trees) -> Expression:
     """XMILE's DELAY, with or without an initial value."""
     trees = section.counted("delay", trees, (2, 3))
     inflow, delay = section.lower(trees[0]), section.lower(trees[1])
-    return _pipe(section, "fixed", inflow, delay, section.lower(trees[2]) if len(trees) == 3 else inflow)
+    return pipe(section, "fixed", inflow, delay, section.lower(trees[2]) if len(trees) == 3 else inflow)
 
 
-def _pipe(
+def pipe(
     section: Section,
     mode: str,
     inflow: Expression,
@@ -223,6 +223,7 @@ def _pipe(
     initial: Expression,
     missing: Expression | None = None,
 ) -> Name:
+    """A pipe of some mode, from which comes what its delay says; before that its initial value."""
     name = section.hidden_name(f"pipe {mode}")
     held = Held(name=name, hidden=True, following=inflow, initial=initial, mode=mode, delay=delay, missing=missing)
     return section.define(held)
@@ -231,13 +232,13 @@ def _pipe(
 def material(section: Section, trees: Trees) -> Expression:
     """DELAY MATERIAL: what goes in comes out after the delay time of that moment."""
     inflow, delay, initial, missing = section.arguments("delay material", trees, (4,))
-    return _pipe(section, "material", inflow, delay, initial, missing)
+    return pipe(section, "material", inflow, delay, initial, missing)
 
 
 def information(section: Section, trees: Trees) -> Expression:
     """DELAY INFORMATION: what went in comes out after the delay time of that moment, unless later news came first."""
     inflow, delay, initial = section.arguments("delay information", trees, (3,))
-    return _pipe(section, "information", inflow, delay, initial)
+    return pipe(section, "information", inflow, delay, initial)
 
 
 def straightline(section: Section, trees: Trees) -> Expression:
@@ -245,4 +246,4 @@ def straightline(section: Section, trees: Trees) -> Expression:
     stream, time, _, _ = section.arguments("depreciate straightline", trees, (4,))
     stream, time = section.auxiliary("stream", stream), section.auxiliary("time", time)
     now = over(times(stream, Name("TIME STEP")), time)
-    return plus(_pipe(section, "line", stream, time, Number(0.0)), now)
+    return plus(pipe(section, "line", stream, time, Number(0.0)), now)

@@ -94,7 +94,7 @@ _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _LETTER = r"(?:[^\W\d]|[^\x00-\xa0])"
 _REST = r"(?:[\w'$]|[^\x00-\xa0])"
 _SHARED = r'(?P<quoted>"(?:\\.|[^"\\])*")'
-_MODULES = rf'(?P<quoted>(?:{_LETTER}{_REST}*\.)*"(?:\\.|[^"\\])*"(?:\.(?:{_LETTER}{_REST}*|"(?:\\.|[^"\\])*"))*)'
+_MODULES = rf'(?P<quoted>\.?(?:{_LETTER}{_REST}*\.)*"(?:\\.|[^"\\])*"(?:\.(?:{_LETTER}{_REST}*|"(?:\\.|[^"\\])*"))*)'
 _OPERATORS = r"(?P<operator><>|<=|>=|//|[-+*/^=<>(),;:!\[\]|])"
 _TOKENS = {
     "vensim": re.compile(
@@ -103,7 +103,7 @@ _TOKENS = {
     ),
     "xmile": re.compile(
         rf"\s*(?:{_MODULES}|(?P<text>'[^']*')|(?P<word>(?i:AND|OR|NOT|MOD|IF|THEN|ELSE)(?![\w$.]))"
-        rf"|(?P<number>{_NUMBER})|(?P<name>{_LETTER}(?:{_REST}|\.(?=\w))*)|{_OPERATORS})"
+        rf"|(?P<number>{_NUMBER})|(?P<name>\.?{_LETTER}(?:{_REST}|\.(?=\w))*)|{_OPERATORS})"
     ),
 }
 

@@ -192,6 +192,13 @@ class Section:
 
     def _pieces(self, item: Definition, about: dict[str, Any]) -> list[Piece]:
         tree = item.tree
+        if item.limit is not None:
+            wanted = self.lower(tree)
+            # what it is cut to is no equation of the modeller's, so its units are none of his faults
+            most = Auxiliary(name=self.hidden_name("most"), hidden=True, units="?", expression=self.lower(item.limit))
+            limited = Call("min", (wanted, self.define(most)))
+            initial = None if item.limited_at_start else wanted
+            return [self.piece(Auxiliary(**about, expression=limited, initial=initial))]
         match tree:
             case None:
                 return self._data(item, about, self.lowering.outside.series(self.owner, self.elements(item)))
@@ -322,7 +329,7 @@ class Section:
             items = self.trees.get(name, ())
             if name in self.known:
                 pending.pop()
-            elif len(items) != 1 or items[0].tree is None or items[0].subscripts or items[0].kind == "stock":
+            elif len(items) != 1 or items[0].tree is None or not items[0].plain:
                 self.known[name] = None
             elif name in begun:
                 self.known[name] = self._of_constants(items[0].tree)

@@ -162,7 +162,7 @@ _AROUND = re.compile(r'"?\s*([\[,\]])\s*"?')
 
 @lru_cache(maxsize=65536)
 def key(name: str) -> str:
-    """Fold a name the way Vensim compares names: case, spaces, underscores and quotes do not count.
+    r"""Fold a name the way Vensim compares names: case, spaces, underscores and quotes do not count.
 
     Examples
     --------
@@ -170,9 +170,13 @@ def key(name: str) -> str:
     'shared_knowledge_base'
     >>> key('"Shared Base"[ North, South ]')
     'shared_base[north,south]'
+    >>> key('"North Shop"."goods\\nsold"')
+    'north_shop.goods_sold'
     """
     if name.isalnum():
         return name.casefold()
+    if "\\n" in name or '"' in name[1:-1]:  # what Stella writes for a new line, and modules in quotes of their own
+        name = name.replace("\\n", " ").replace('"."', ".").replace('."', ".").replace('".', ".")
     if name[-1:] == "]":
         name = _AROUND.sub(r"\1", name)
     return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()

@@ -30,7 +30,8 @@ _ZERO = Figure(0.0)
 _WITH_INITIAL = {"smooth": "smoothi", "smooth3": "smooth3i", "delay1": "delay1i", "delay3": "delay3i"}
 _OF_STELLA = {
     "round", "sinwave", "coswave", "percent", "derivn", "stddev", "exprnd", "poisson", "lognormal", "binomial",
-    "negbinomial", "beta", "triangular",
+    "negbinomial", "beta", "triangular", "arraymean", "arraystddev", "arraysum", "combinations", "conveyor",
+    "factorial", "invnorm", "normalcdf", "permutations", "rootn", "switch",
 }  # fmt: skip
 _NAMES_OF_TIME = {"dt": "TIME STEP", "starttime": "INITIAL TIME", "stoptime": "FINAL TIME"}
 

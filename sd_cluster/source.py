@@ -28,6 +28,10 @@ class Definition:
         Initial value of a stock of XMILE.
     non_negative
         Whether that stock may not fall below zero.
+    limit
+        What a flow of XMILE is at most, as a stock that it takes from may not fall below zero.
+    limited_at_start
+        Whether that holds where initial values are worked out, too.
     units, note, low, high
         What the file says about the variable.
     line
@@ -44,12 +48,19 @@ class Definition:
     keyword: str = ""
     initial: Tree | None = None
     non_negative: bool = False
+    limit: Tree | None = None
+    limited_at_start: bool = True
     units: str = ""
     note: str = ""
     low: float | None = None
     high: float | None = None
     line: int = 0
     fault: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is what its right-hand side says: one number, no stock and nothing cut."""
+        return not self.subscripts and self.kind != "stock" and self.limit is None
 
 
 @dataclass(frozen=True)

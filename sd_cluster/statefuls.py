@@ -6,7 +6,7 @@ Each is made of stocks, held values and built-in functions of the one equation l
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sd_cluster import chances, series
+from sd_cluster import chances, series, stella
 from sd_cluster.delays import (
     Trees,
     chained,
@@ -23,7 +23,7 @@ from sd_cluster.delays import (
     xmile_order,
 )
 from sd_cluster.errors import UnsupportedError
-from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, replace_names
+from sd_cluster.expressions import FUNCTIONS, Call, Expression, Lookup, Name, Number, Operation, replace_names
 from sd_cluster.grammar import MISSING, PLACED, Application, Dialect, Operator, Points, Reference, Tree
 from sd_cluster.lowering import Functions, Section
 from sd_cluster.model import Auxiliary, Frozen, Held, Stock, key
@@ -78,6 +78,17 @@ _XMILE = {
     "lookup": "lookup_own",
     "lookupinv": "lookup_invert",
     "gammaln": "gamma_ln",
+    "arraysum": "sum",
+    "arraymean": "mean",
+    "arraystddev": "xmile_deviation",
+    "combinations": "xmile_combinations",
+    "conveyor": "xmile_conveyor",
+    "factorial": "xmile_factorial",
+    "invnorm": "xmile_invnorm",
+    "normalcdf": "xmile_normalcdf",
+    "permutations": "xmile_permutations",
+    "rootn": "xmile_rootn",
+    "switch": "xmile_switch",
     "trend": "trend",
 }
 
@@ -143,17 +154,6 @@ def _rounded(section: Section, trees: Trees) -> Expression:
     value = section.auxiliary("value", value)
     half = Call("if_then_else", (Operation("<", (value, Number(0.0))), Number(-0.5), Number(0.5)))
     return Call("integer", (plus(value, half),))
-
-
-def _wave(function: str) -> Callable[[Section, Trees], Expression]:
-    """Stella's SINWAVE and COSWAVE: height and period."""
-
-    def lowered(section: Section, trees: Trees) -> Expression:
-        height, period = section.arguments(f"{function}wave", trees, (2,))
-        turns = over(times(Number(2.0), Call("pi", ()), Name(TIME)), period)
-        return times(height, Call(function, (turns,)))
-
-    return lowered
 
 
 def _derivative(section: Section, trees: Trees) -> Expression:
@@ -361,7 +361,11 @@ def _extreme(name: str) -> Callable[[Section, Trees], Expression]:
     def lowered(section: Section, trees: Trees) -> Expression:
         if len(trees) == 1:
             return _reduction(f"v{name}")(section, trees)
-        first, *others = section.arguments(name, trees, tuple(range(2, 50)))
+        trees = section.counted(name, trees, tuple(range(2, 50)))
+        arrays = [isinstance(tree, Reference) and "*" in tree.subscripts for tree in trees]
+        whole = _reduction(f"v{name}")
+        parts = zip(trees, arrays, strict=True)
+        first, *others = (whole(section, (tree,)) if array else section.lower(tree) for tree, array in parts)
         for other in others:
             first = Call(name, (first, other))
         return first
@@ -449,7 +453,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "vmax": _reduction("vmax"),
     "vmin": _reduction("vmin"),
     "with_lookup": _with_lookup,
-    "xmile_coswave": _wave("cos"),
+    "xmile_coswave": stella.wave("cos"),
     "xmile_delay": xmile_delay,
     "xmile_delay_n": xmile_order("delay"),
     "xmile_max": _extreme("max"),
@@ -464,12 +468,20 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "xmile_normal": chances.xmile_normal,
     "xmile_poisson": chances.unbounded("poisson", 1),
     "xmile_triangular": chances.xmile_triangular,
+    "xmile_combinations": stella.combinations,
+    "xmile_conveyor": stella.conveyor,
+    "xmile_factorial": stella.factorial,
+    "xmile_invnorm": stella.normal_number,
+    "xmile_normalcdf": stella.normal_share,
+    "xmile_permutations": stella.permutations,
+    "xmile_rootn": stella.root,
+    "xmile_switch": stella.switch,
     "xmile_percent": _percent,
     "xmile_pulse_of": _xmile_pulse,
     "xmile_random": chances.uniform,
     "xmile_round": _rounded,
     "xmile_safediv": _safediv,
-    "xmile_sinwave": _wave("sin"),
+    "xmile_sinwave": stella.wave("sin"),
     "xmile_smooth_n": xmile_order("smooth"),
 }
 """Functions by their common name; each takes the section it stands in and its arguments as they are written."""

@@ -19,7 +19,7 @@ from sd_cluster.expressions import (
     text,
     walk,
 )
-from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, written
+from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, written
 
 Dimension: TypeAlias = "Mapping[str, float] | None"
 """Exponents by base unit; an empty mapping is dimensionless, None is not known."""
@@ -187,7 +187,7 @@ def _declared(model: Model) -> tuple[dict[str, Dimension], tuple[str, ...]]:
 def _check(equation: Equation, declared: Mapping[str, Dimension], model: Model) -> None:
     own = declared[equation.name]
     match equation:
-        case Parameter() | Table():
+        case Parameter() | Table() | Variable(hidden=True, units="?"):
             return
         case Stock():
             of = _Measure(equation, declared).of

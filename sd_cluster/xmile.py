@@ -1,18 +1,21 @@
 """XMILE files taken apart into definitions: variables, arrays, graphical functions, macros and modules."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sd_cluster.errors import ReadingError
 from sd_cluster.grammar import Application, Figure, GrammarError, Operator, Points, Reference, Tree
+from sd_cluster.limits import limited
 from sd_cluster.model import key
 from sd_cluster.peg import read
 from sd_cluster.source import Definition, MacroDefinition, RangeDefinition, Source
-from sd_cluster.text import first_line, shorten
+from sd_cluster.text import decoded, first_line, shorten
 
 _KINDS = {"aux", "flow", "stock", "gf"}
 _FOREIGN = {"conveyor": "conveyors", "queue": "queues", "oven": "ovens", "leak": "leakages"}
@@ -29,11 +32,7 @@ def read_xmile(path: Path) -> Source:
     """
     from lxml import etree
 
-    try:
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
-        tree = etree.parse(str(path), parser)
-    except etree.XMLSyntaxError as error:
-        raise ReadingError(f"{path.name} is not an XMILE model: {first_line(error)}") from None
+    tree = _parsed(path)
     root = tree.getroot()
     if (entity := _entity(tree, etree.Entity)) is not None:
         raise ReadingError(
@@ -43,6 +42,23 @@ def read_xmile(path: Path) -> Source:
     if etree.QName(root).localname.casefold() != "xmile":
         raise ReadingError(f"{path.name} is not an XMILE model: it does not begin with <xmile xmlns=...>")
     return _File(path, root).read()
+
+
+def _parsed(path: Path) -> Any:
+    """The tree of a file; where its letters are not in the encoding that it declares, that is passed over."""
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+    try:
+        return etree.fromstring(path.read_bytes(), parser, base_url=str(path)).getroottree()
+    except etree.XMLSyntaxError as error:
+        first = error
+    text = decoded(path)
+    text = re.sub(r"^\s*(<\?xml.*?\?>)?", lambda found: "\n" * found[0].count("\n"), text, count=1, flags=re.DOTALL)
+    try:
+        return etree.fromstring(text.encode("utf-8", errors="replace"), parser).getroottree()
+    except etree.XMLSyntaxError:
+        raise ReadingError(f"{path.name} is not an XMILE model: {first_line(first)}") from None
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class _File:
 
     def __init__(self, path: Path, root: Any) -> None:
         self.path, self.root = path, root
+        self.notes: list[str] = []
 
     def read(self) -> Source:
         models = [model for model in self.root if _tag(model) == "model"]
@@ -71,7 +88,13 @@ class _File:
         if len({key(item.name) for item in definitions}) == 4:
             raise ReadingError(f"{self.path.name} is not a model: it holds no equations")
         macros = tuple(self._macro(macro) for macro in self.root if _tag(macro) == "macro")
-        return Source("xmile", tuple(definitions), tuple(ranges), macros, _about_bounded(definitions))
+        definitions, notes = limited(definitions, ranges)
+        inside = [limited(macro.definitions, ranges) for macro in macros]
+        macros = tuple(
+            replace(macro, definitions=tuple(found)) for macro, (found, _) in zip(macros, inside, strict=True)
+        )
+        notes = (*self.notes, *notes, *(note for _, told in inside for note in told))
+        return Source("xmile", tuple(definitions), tuple(ranges), macros, notes)
 
     def _dimensions(self) -> Iterator[Any]:
         """Dimensions of the file, whether they stand beside its models or in them."""
@@ -99,7 +122,8 @@ class _File:
         found = []
         for name, tag in (("INITIAL TIME", "start"), ("FINAL TIME", "stop"), ("TIME STEP", "dt")):
             node = _child(specs, tag)
-            text = "1" if node is None and tag == "dt" else None if node is None else (node.text or "")
+            text = None if node is None else (node.text or "")
+            text = "1" if tag == "dt" and not (text or "").strip() else text
             if text is None:
                 raise ReadingError(f"{self.path.name} has no <{tag}> in <sim_specs>")
             reciprocal = node is not None and node.get("reciprocal", "").casefold() == "true"
@@ -151,23 +175,30 @@ class _File:
         own = [] if variables is None else self._variables(variables, behaviour)
         definitions = [replace(item, name=prefix + item.name) for item in own]
         modules = [] if variables is None else [node for node in variables if _tag(node) == "module"]
-        connected: dict[str, str] = {}
+        connects: list[tuple[tuple[str, ...], str]] = []
         for module in modules:
             name = _name(module)
             inner = named.get(key(module.get("model") or name))
             if inner is None:
-                raise ReadingError(f"{self.path.name} line {module.sourceline}: module '{name}' has no model")
+                told = f"module '{prefix}{name}' has no model in this file; what reads its variables cannot be computed"
+                self.notes.append(told)
+                continue
             if key(name) in above or len(above) > 20:
                 raise ReadingError(f"{self.path.name} line {module.sourceline}: module '{name}' holds itself")
             inside = f"{prefix}{name}."
             definitions += self._model(inner, named, inside, (*above, key(name)))
             for connect in module:
                 if _tag(connect) in {"connect", "connect2"}:
-                    target, source = connect.get("to", ""), connect.get("from", "")
-                    full = target.lstrip(".") if target.startswith(".") else target
-                    full = full if key(full.partition(".")[0]) == key(name) and "." in full else f"{name}.{full}"
-                    connected[key(prefix + full)] = source
+                    target, source = connect.get("to", "").lstrip("."), connect.get("from", "")
+                    full = (
+                        target if key(target.partition(".")[0]) == key(name) and "." in target else f"{name}.{target}"
+                    )
+                    connects.append(((prefix + full, target), source))  # Stella may write it in full, from the top
         known = {key(item.name) for item in definitions}
+        connected = {
+            key(next((target for target in targets if key(target) in known), targets[0])): source
+            for targets, source in connects
+        }
         scoped = [self._scoped(item, prefix, known) for item in definitions]
         for place, item in enumerate(scoped):
             source = connected.get(key(item.name))
@@ -179,14 +210,12 @@ class _File:
     def _full(self, name: str, prefix: str, known: set[str]) -> str:
         """The full name that a name within a module stands for."""
         if name.startswith("."):
-            return name.lstrip(".")
+            return name[1:]
         bare = name.strip().strip('"')
         return prefix + bare if prefix and key(prefix + bare) in known else name
 
     def _scoped(self, item: Definition, prefix: str, known: set[str]) -> Definition:
         """A definition whose references have full names."""
-        if not prefix:
-            return item
 
         def renamed(tree: Tree) -> Tree:
             match tree:
@@ -208,7 +237,8 @@ class _File:
         for node in (_child(self.root, "behavior"), _child(model, "behavior")):
             if node is None:
                 continue
-            if _child(node, "non_negative") is not None:
+            every = _child(node, "all")
+            if any(_child(part, "non_negative") is not None for part in (node, every) if part is not None):
                 return _Behaviour(stocks=True, flows=True)
             stock, flow = _child(node, "stock"), _child(node, "flow")
             found = _Behaviour(
@@ -224,7 +254,32 @@ class _File:
                 if key(_name(node)) in {"initial_time", "final_time", "time_step", "saveper"}:
                     continue
                 found += self._variable(node, behaviour)
+            elif _tag(node) == "group":
+                found += self._variables(node, behaviour)
+        for node in block:
+            if any(_child(node, tag) is not None for tag in _FOREIGN):
+                found = self._beside(node, found)
         return found
+
+    def _beside(self, node: Any, found: Sequence[Definition]) -> list[Definition]:
+        """Definitions with those of the flows of a conveyor, queue or oven: these give what flows out."""
+        outflows = [key(part.text or "") for part in node if _tag(part) == "outflow"]
+        told = next(what for tag, what in _FOREIGN.items() if _child(node, tag) is not None)
+        content = next((item.initial for item in found if item.name == _name(node) and not item.fault), None)
+        out: Tree | None = None
+        if content is not None:
+            time, _ = self._tree(_text(_child(node, "conveyor"), "len"))
+            inflow: Tree = Figure(0.0)
+            for part in node:
+                if _tag(part) == "inflow":
+                    read, _ = self._tree(part.text)
+                    inflow = Operator("+", (inflow, read)) if read is not None else inflow
+            out = None if time is None else Application("conveyor", (), (inflow, time, content))
+        fault = "" if out is not None else f"it flows out of '{_name(node)}', {told} are not supported"
+        return [
+            replace(item, tree=out, fault=fault, kind="equation") if key(item.name) in outflows else item
+            for item in found
+        ]
 
     def _variable(self, node: Any, behaviour: _Behaviour) -> Iterator[Definition]:
         """The definitions of one variable: several where its elements have equations of their own."""
@@ -243,9 +298,12 @@ class _File:
         elements = [part for part in node if _tag(part) == "element"]
         foreign = next((what for tag, what in _FOREIGN.items() if _child(node, tag) is not None), "")
         equations = [part for part in node if _tag(part) == "eqn"]
-        if foreign:
+        if foreign and not _is_pipe(node):
             yield replace(about, subscripts=ranges, fault=f"{foreign} are not supported")
         elif elements:
+            wanted = math.prod(self._sizes.get(key(name), 0) for name in ranges)
+            if len(elements) < wanted and any((equation.text or "").strip() for equation in equations):
+                yield self._one(node, node, replace(about, subscripts=ranges), behaviour)  # of all other elements
             for element in elements:
                 subscripts = tuple(" ".join(part.split()) for part in element.get("subscript", "").split(","))
                 subscripts = tuple(self._numbered(ranges, place, part) for place, part in enumerate(subscripts))
@@ -257,8 +315,15 @@ class _File:
         else:
             yield self._one(node, node, replace(about, subscripts=ranges), behaviour)
 
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """How many elements each dimension has."""
+        return {key(found.name): len(found.members) for found in map(self._range, self._dimensions())}
+
     def _numbered(self, ranges: Sequence[str], place: int, text: str) -> str:
-        """The element that a number stands for, where elements have names."""
+        """The element that a number stands for, where elements have names; `*` stands for all."""
+        if text == "*" and place < len(ranges):
+            return ranges[place]
         if not text.isdecimal() or place >= len(ranges):
             return text
         for dim in self._dimensions():
@@ -271,7 +336,8 @@ class _File:
         kind = _tag(node)
         found = _child(part, "gf")
         graph = found if found is not None else _child(node, "gf")
-        equation = equation if equation is not None else _child(part, "eqn")
+        own = (_child(where, "eqn") for where in (part, node))
+        equation = equation if equation is not None else next((found for found in own if found is not None), None)
         if kind == "gf":
             return self._lookup(node, about)
         if graph is not None and (equation is None or not (equation.text or "").strip()):
@@ -283,7 +349,8 @@ class _File:
             return replace(about, fault=fault)
         if kind == "stock":
             flows = part if any(_tag(inner) in {"inflow", "outflow"} for inner in part) else node
-            return self._stock(node, flows, about, tree, behaviour)
+            bounded = _child(node, "conveyor") is None and _non_negative(node, behaviour.stocks, part)
+            return self._stock(flows, about, tree, bounded)
         if graph is not None and tree is not None:
             lookup = self._lookup(graph, about)
             if lookup.fault or lookup.tree is None:
@@ -295,13 +362,11 @@ class _File:
             if initial is None:
                 return replace(about, fault=fault)
             tree = Application("active initial", (), (tree, initial))
-        if kind == "flow" and _non_negative(node, behaviour.flows) and tree is not None:
+        if kind == "flow" and _non_negative(node, behaviour.flows, part) and tree is not None:
             tree = Application("max", (), (tree, Figure(0.0)))
         return replace(about, tree=tree)
 
-    def _stock(
-        self, node: Any, flows: Any, about: Definition, initial: Tree | None, behaviour: _Behaviour
-    ) -> Definition:
+    def _stock(self, flows: Any, about: Definition, initial: Tree | None, non_negative: bool) -> Definition:
         """A stock: inflows less outflows, in the order in which they stand in `flows`, the stock or one element."""
         flow: Tree | None = None
         for tag, operator in (("inflow", "+"), ("outflow", "-")):
@@ -315,28 +380,25 @@ class _File:
                     flow = read if operator == "+" else Operator("neg", (read,))
                 else:
                     flow = Operator(operator, (flow, read))
-        non_negative = _non_negative(node, behaviour.stocks)
         return replace(about, tree=flow or Figure(0.0), initial=initial, kind="stock", non_negative=non_negative)
 
     def _lookup(self, node: Any, about: Definition) -> Definition:
         """A graphical function: values over a scale or over points of their own."""
         try:
             values = _numbers(node, "ypts")
-            scale = _child(node, "xscale")
-            if scale is not None:
+            points, scale = _numbers(node, "xpts"), _child(node, "xscale")
+            if not points and scale is not None:
                 low, high = float(scale.get("min")), float(scale.get("max"))
                 steps = max(len(values) - 1, 1)
                 points = [low + (high - low) * k / steps for k in range(len(values))]
                 points[-1:] = [high] if len(values) > 1 else points[-1:]
-            else:
-                points = _numbers(node, "xpts")
         except (TypeError, ValueError):
             return replace(about, fault="its graphical function holds what is not a number", kind="lookup")
         if len(points) != len(values) or not values:
             told = f"its graphical function has {len(points)} x and {len(values)} y; give as many of both"
             return replace(about, fault=told, kind="lookup")
         order = sorted(range(len(points)), key=points.__getitem__)
-        mode = _MODE.get(node.get("type", "continuous"))
+        mode = _MODE.get(node.get("type", "continuous").casefold())
         if mode is None:
             return replace(
                 about, fault=f"graphical functions of type '{node.get('type')}' are not known", kind="lookup"
@@ -364,39 +426,14 @@ def _entity(tree: Any, kind: Any) -> str | None:
     return next((str(node.name) for node in tree.iter(kind)), None)
 
 
-def _about_bounded(definitions: Sequence[Definition]) -> tuple[str, ...]:
-    """A sentence about stocks that are kept above zero while others read the outflows that take them there."""
-    found: dict[str, None] = {}
-    readers: dict[str, set[str]] = {}
-    for item in definitions:
-        for name in _read_by(item.tree):
-            readers.setdefault(name, set()).add(key(item.name))
-    for item in definitions:
-        tree = item.tree if item.non_negative else None
-        while isinstance(tree, Operator):
-            if tree.operator in {"-", "neg"} and any(
-                readers[name] != {key(item.name)} for name in _read_by(tree.operands[-1])
-            ):
-                found[item.name] = None
-            tree = tree.operands[0]
-    if not found:
-        return ()
-    names = ", ".join(f"'{name}'" for name in list(found)[:5]) + (" and others" if len(found) > 5 else "")
-    return (
-        f"stocks that may not fall below zero: {names}; such a stock stops at zero, but its outflows are not cut as"
-        " in Stella: what they bring elsewhere may be more than it held",
-    )
-
-
-def _read_by(tree: Tree | None) -> list[str]:
-    """Names that a tree reads."""
-    match tree:
-        case Reference():
-            return [key(tree.name)]
-        case Operator(operands=parts) | Application(arguments=parts):
-            return [name for part in parts for name in _read_by(part)]
-        case _:
-            return []
+def _is_pipe(node: Any) -> bool:
+    """Whether a stock is a conveyor that does no more than hand on what comes in after a time."""
+    conveyor = _child(node, "conveyor")
+    if conveyor is None or any(_child(node, tag) is not None for tag in ("queue", "oven", "leak", "dimensions")):
+        return False
+    outflows = [part for part in node if _tag(part) == "outflow"]
+    plain = {_tag(part) for part in conveyor} == {"len"} and conveyor.get("discrete", "false") == "false"
+    return plain and len(outflows) == 1
 
 
 def _tag(node: Any) -> str:
@@ -418,19 +455,23 @@ def _name(node: Any) -> str:
     return " ".join((node.get("name") or "").replace("\\n", " ").split())
 
 
-def _non_negative(node: Any, everywhere: bool) -> bool:
-    part = _child(node, "non_negative")
+def _non_negative(node: Any, everywhere: bool, element: Any = None) -> bool:
+    """Whether a variable, or one element of it, may not fall below zero."""
+    parts = (None if where is None else _child(where, "non_negative") for where in (element, node))
+    part = next((found for found in parts if found is not None), None)
     if part is None:
         return everywhere
     return "false" not in (part.text or "").casefold()
 
 
 def _numbers(node: Any, tag: str) -> list[float]:
+    """Numbers of a graphical function; blanks or semicolons part them where no comma does."""
     part = _child(node, tag)
     if part is None:
         return []
-    separator: str = part.get("sep") or ","
-    return [float(text) for text in (part.text or "").replace("\n", " ").split(separator) if text.strip()]
+    text: str = part.text or ""
+    separator: str = part.get("sep") or ("," if "," in text else ";" if ";" in text else "")
+    return [float(one) for one in text.split(separator.strip() or None) if one.strip()]
 
 
 _KEYWORDS = r"(?:if|then|else|and|or|not|mod)"

@@ -599,12 +599,59 @@ def test_names_that_look_like_inner_variables_or_elements(tmp_path):
     assert "a variable and an element of an array are both called 'k[d1]'; rename one of them" in message(twice)
 
 
-def test_a_stock_that_stops_at_zero_is_named(tmp_path):
-    """Its outflow went on bringing material elsewhere, and nothing said so."""
-    stocks = '<stock name="S"><eqn>5</eqn><outflow>f</outflow><non_negative/></stock>'
-    stocks += '<stock name="T"><eqn>0</eqn><inflow>f</inflow><non_negative/></stock>'
-    model = sd.load(xmile(tmp_path, stocks + '<flow name="f"><eqn>3</eqn></flow>'), check_units=False)
+def test_outflows_take_no_more_than_a_stock_holds(tmp_path):
+    """An outflow of a stock that stops at zero went on bringing material elsewhere."""
+    stocks = '<stock name="S"><eqn>5</eqn><outflow>f</outflow><outflow>g</outflow><non_negative/></stock>'
+    stocks += '<stock name="T"><eqn>1</eqn><inflow>f</inflow><outflow>h</outflow><non_negative/></stock>'
+    stocks += '<stock name="U"><eqn>0</eqn><inflow>g</inflow><inflow>h</inflow></stock>'
+    stocks += '<flow name="f"><eqn>wish*1.7</eqn></flow><flow name="g"><eqn>2.3</eqn><non_negative/></flow>'
+    stocks += '<flow name="h"><eqn>0.9*TIME</eqn></flow><aux name="wish"><eqn>1</eqn></aux>'
+    model = sd.load(xmile(tmp_path, stocks + '<aux name="sum"><eqn>S+T+U</eqn></aux>'), check_units=False)
+    assert not [note for note in model.notes if "below zero" in note]
+    for solver in (sd.Euler(), sd.RungeKutta4(), sd.Adaptive()):
+        run = sd.simulate(model, solver=solver)
+        assert abs(run["sum"] - 6.0).max() < 1e-9 if isinstance(solver, sd.Adaptive) else 1e-12
+        assert min(run[name].min() for name in "STUfgh") >= 0.0
+        assert run["S"][-1] < 0.5
+    draws = sd.Space({"wish": (0, 3)}).sample(4, seed=1)
+    found = sd.sweep(model, draws, outputs=["sum"], solver=sd.Euler())
+    assert abs(found.dataset()["sum"] - 6.0).max() < 1e-12
+
+
+def test_inflows_that_depend_on_an_outflow_are_named(tmp_path):
+    """Two stocks that feed each other would make their limits go in a circle."""
+    stocks = '<stock name="S"><eqn>5</eqn><inflow>back</inflow><outflow>f</outflow><non_negative/></stock>'
+    stocks += '<stock name="T"><eqn>0</eqn><inflow>f</inflow><outflow>back</outflow><non_negative/></stock>'
+    flows = '<flow name="f"><eqn>9</eqn></flow><flow name="back"><eqn>2</eqn></flow>'
+    model = sd.load(xmile(tmp_path, stocks + flows), check_units=False)
     (note,) = (note for note in model.notes if "below zero" in note)
+    assert note.endswith("depend on these outflows: 'S' without 'back', 'T' without 'f'")
+    run = sd.simulate(model, solver=sd.Euler())
+    assert (list(run["S"][:3]), list(run["T"][:3])) == ([5.0, 0.0, 2.0], [0.0, 5.0, 3.0])
+    assert (list(run["f"][:3]), list(run["back"][:3])) == ([5.0, 0.0, 2.0], [0.0, 2.0, 2.0])
+
+
+def test_a_stock_whose_first_value_reads_its_outflow_is_cut_while_it_runs(tmp_path):
+    """The limit of an outflow that the stock's initial value reads made a circle."""
+    stock = '<stock name="S"><eqn>2*f</eqn><outflow>g</outflow><outflow>f</outflow><non_negative/></stock>'
+    flows = '<flow name="f"><eqn>1.5</eqn></flow><flow name="g"><eqn>f/3</eqn></flow>'
+    run = sd.simulate(sd.load(xmile(tmp_path, stock + flows), check_units=False), solver=sd.Euler())
+    assert list(run["S"][:4]) == [3.0, 1.0, 0.0, 0.0]
+    assert list(run["f"][:4]) == [1.5, 1.0, 0.0, 0.0], "it comes before the flow that is computed from it"
+
+
+def test_a_stock_whose_elements_have_flows_of_their_own_is_named(tmp_path):
+    """A stock that stops at zero while its outflows are not cut must say so."""
+    stock = '<stock name="S"><dimensions><dim name="D"/></dimensions>'
+    for name in "ab":
+        stock += f'<element subscript="{name}"><eqn>5</eqn><outflow>f{name}</outflow><non_negative/></element>'
+    stock += "<non_negative/></stock>"
+    stock += '<stock name="T"><eqn>0</eqn><inflow>fa</inflow></stock>'
+    flows = "".join(f'<flow name="f{name}"><eqn>3</eqn></flow>' for name in "ab")
+    path = xmile(tmp_path, stock + flows)
+    dims = '<dimensions><dim name="D"><elem name="a"/><elem name="b"/></dim></dimensions>'
+    path.write_text(path.read_text(encoding="utf-8").replace("<model>", dims + "<model>", 1), encoding="utf-8")
+    (note,) = (note for note in sd.load(path, check_units=False).notes if "below zero" in note)
     assert note.startswith("stocks that may not fall below zero: 'S'; such a stock stops at zero")
 
 

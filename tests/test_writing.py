@@ -26,6 +26,7 @@ NO_FORM = {
     "xmile_graphs_of_three_kinds": "a lookup of type 'extrapolate' has no form in Vensim",
     "xmile_pulses": "XMILE's PULSE has no form in Vensim",
     "xmile_stock_that_stays_above_zero": "a stock that may not fall below zero has no form in Vensim",
+    "xmile_stocks_that_run_empty": "a stock that may not fall below zero has no form in Vensim",
 }
 
 
