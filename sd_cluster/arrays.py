@@ -43,6 +43,20 @@ Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Name and elements of each position of an array variable."""
 
 
+class WritingOutError(ModelError):
+    """An equation of an array that means nothing for one of its elements.
+
+    Attributes
+    ----------
+    variable
+        Name of the whole array.
+    """
+
+    def __init__(self, variable: str, told: str) -> None:
+        super().__init__(told)
+        self.variable = variable
+
+
 @dataclass(frozen=True)
 class Piece:
     """One equation of a file, whole: names in it are indexed by ranges, elements, and ranges to be summed (`!`).
@@ -299,9 +313,10 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
 
     Raises
     ------
+    WritingOutError
+        If an element is defined twice, or an equation reads one that is not there; the text names the variable.
     ModelError
-        If there are too many elements, an element is defined twice, or an equation reads one that is not there; the
-        text names the variable.
+        If there are too many elements.
     """
     shapes = shapes_of(pieces, ranges)
     found: dict[str, tuple[Equation, int]] = {}
@@ -316,28 +331,29 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
         for number, (order, elements) in enumerate(places):
             own = element_name(name, elements)
             if own in found and found[own][1] == size:
-                raise ModelError(f"'{own}' is defined twice; keep one of its equations")
+                raise WritingOutError(name, f"'{own}' is defined twice; keep one of its equations")
             if own in found and found[own][1] < size:
                 continue  # an equation for fewer elements counts before one for more
             try:
                 found[own] = writer.equation(order, elements), size
             except ModelError as error:
-                raise ModelError(f"'{own}': {error}") from None
+                raise WritingOutError(name, f"'{own}': {error}") from None
             if number == 0:
                 first.add(own)
     equations = tuple(equation for equation, _ in found.values())
-    _check_elements(equations, found.keys())
+    _check_elements(equations, found.keys(), shapes)
     return WrittenOut(equations, shapes, frozenset(first))
 
 
-def _check_elements(equations: Sequence[Equation], known: Any) -> None:
+def _check_elements(equations: Sequence[Equation], known: Any, shapes: Mapping[str, Shape]) -> None:
     """Raise if an element is read that no equation defines."""
     for equation in equations:
         for part in parts_of(equation):
             for node in walk(part):
                 read = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else TIME
                 if read not in known and read != TIME:
-                    raise ModelError(f"'{equation.name}' reads '{read}', which no equation defines")
+                    variable, _ = parted(equation.name, shapes)
+                    raise WritingOutError(variable, f"'{equation.name}' reads '{read}', which no equation defines")
 
 
 def parts_of(equation: Equation) -> Iterator[Expression]:
