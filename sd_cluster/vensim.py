@@ -226,7 +226,7 @@ def _series(path: Path, name: str, match: re.Match[str], line: int) -> list[str]
     """Elements of `(A1-A5)`."""
     prefix, first, other, last = match.groups()
     low, high = int(first), int(last)
-    if prefix.casefold() != other.casefold() or not prefix or high < low:
+    if prefix.casefold() != other.casefold() or high < low:
         raise ReadingError(
             f"{path.name} line {line}: range '{name}' holds '{match.group()}'; a series is written as (A1-A5)"
         )

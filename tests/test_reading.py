@@ -648,6 +648,12 @@ def test_exceptions_with_blanks_around_their_word():
     assert sd.simulate(model, solver=sd.Euler())["y"][-1] == 53.0
 
 
+def test_a_series_of_numbers_alone():
+    """`(2000-2003)` made a whole file unreadable."""
+    model = tiny("year: (2000-2003) \n x[year] = 1, 2, 3, 4 \n y = INTEG(x[2001], REINITIAL(x[2003]+Time))")
+    assert sd.simulate(model, solver=sd.Euler())["y"][-1] == 24.0
+
+
 def test_a_lookup_given_to_a_macro(tmp_path):
     """A macro that takes a lookup among its arguments was not read."""
     macro = ":MACRO: AT(curve, place)\nAT = curve(place)+LOOKUP INVERT(curve, 20)\n~~|\n:END OF MACRO:\n"
