@@ -44,17 +44,17 @@ Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class WritingOutError(ModelError):
-    """An equation of an array that means nothing for one of its elements.
+    """Equations of arrays that mean nothing for one of their elements.
 
     Attributes
     ----------
-    variable
-        Name of the whole array.
+    faults
+        What is wrong, by the name of the whole array.
     """
 
-    def __init__(self, variable: str, told: str) -> None:
-        super().__init__(told)
-        self.variable = variable
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__(next(iter(faults.values())))
+        self.faults = faults
 
 
 @dataclass(frozen=True)
@@ -321,6 +321,7 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
     shapes = shapes_of(pieces, ranges)
     found: dict[str, tuple[Equation, int]] = {}
     first: set[str] = set()
+    faults: dict[str, str] = {}
     for piece in pieces:
         name, size = piece.equation.name, 0
         writer = _Writer(piece, ranges, shapes)
@@ -331,29 +332,34 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
         for number, (order, elements) in enumerate(places):
             own = element_name(name, elements)
             if own in found and found[own][1] == size:
-                raise WritingOutError(name, f"'{own}' is defined twice; keep one of its equations")
+                faults.setdefault(name, f"'{own}' is defined twice; keep one of its equations")
+                break
             if own in found and found[own][1] < size:
                 continue  # an equation for fewer elements counts before one for more
             try:
                 found[own] = writer.equation(order, elements), size
             except ModelError as error:
-                raise WritingOutError(name, f"'{own}': {error}") from None
+                faults.setdefault(name, f"'{own}': {error}")
+                break
             if number == 0:
                 first.add(own)
     equations = tuple(equation for equation, _ in found.values())
-    _check_elements(equations, found.keys(), shapes)
+    if faults := faults or _not_there(equations, found.keys(), shapes):
+        raise WritingOutError(faults)
     return WrittenOut(equations, shapes, frozenset(first))
 
 
-def _check_elements(equations: Sequence[Equation], known: Any, shapes: Mapping[str, Shape]) -> None:
-    """Raise if an element is read that no equation defines."""
+def _not_there(equations: Sequence[Equation], known: Any, shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """What is wrong with variables that read an element which no equation defines, by their names."""
+    faults: dict[str, str] = {}
     for equation in equations:
         for part in parts_of(equation):
             for node in walk(part):
                 read = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else TIME
                 if read not in known and read != TIME:
                     variable, _ = parted(equation.name, shapes)
-                    raise WritingOutError(variable, f"'{equation.name}' reads '{read}', which no equation defines")
+                    faults.setdefault(variable, f"'{equation.name}' reads '{read}', which no equation defines")
+    return faults
 
 
 def parts_of(equation: Equation) -> Iterator[Expression]:
@@ -434,7 +440,7 @@ class _Writer:
             if isinstance(part := getattr(whole, item, None), Expression):
                 changes[item] = self.at(part, bound)
         if self.piece.values is not None:
-            value = self.piece.values[order]
+            value = self.piece.values[order % len(self.piece.values)]  # the same for all that uses a macro
             if isinstance(whole, Parameter):
                 changes["value"] = value
             elif isinstance(whole, Table):

@@ -111,7 +111,8 @@ def load(
             found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
             break
         except WritingOutError as error:
-            lowering.faults[_owner(error.variable, lowering)] = str(error)
+            for name, fault in error.faults.items():
+                lowering.faults.setdefault(_owner(name, lowering), fault)
         except ModelError as error:
             raise ReadingError(f"{path.name}, variable {error}") from None
     told = _warnings(unsupported)

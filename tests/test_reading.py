@@ -667,6 +667,14 @@ def test_a_lookup_given_to_a_macro(tmp_path):
     assert run["y[A2]"].tolist() == run["z"].tolist() == (4.0 * year + 5.0).tolist()
 
 
+def test_constants_of_an_array_within_a_macro_that_an_array_uses(tmp_path):
+    """The numbers were looked for among all elements of both: an IndexError."""
+    macro = ":MACRO: WEIGHED(part)\nWEIGHED = SUM(share[B!])*part\n~~|\nshare[B] = 1, 2\n~~|\n:END OF MACRO:\n"
+    equations = "A: A1, A2, A3 \n B: B1, B2 \n y[A] = WEIGHED(A) \n w = INTEG(y[A3], 0)"
+    model = sd.load(written(tmp_path, macro + model_text(equations)), check_units=False)
+    assert sd.simulate(model, solver=sd.Euler())["w"][-1] == 90.0
+
+
 def test_an_offset_beyond_an_array_gives_the_missing_value():
     """VECTOR ELM MAP outside its array was no number, which ended the run."""
     model = tiny("A: A1, A2 \n x[A] = 1, 2 \n y[A] = VECTOR ELM MAP(x[A1], A) \n z = INTEG(x[A1], 0)")
