@@ -43,6 +43,20 @@ Shape: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Name and elements of each position of an array variable."""
 
 
+class WritingOutError(ModelError):
+    """Equations of arrays that mean nothing for one of their elements.
+
+    Attributes
+    ----------
+    faults
+        What is wrong, by the name of the whole array.
+    """
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__(next(iter(faults.values())))
+        self.faults = faults
+
+
 @dataclass(frozen=True)
 class Piece:
     """One equation of a file, whole: names in it are indexed by ranges, elements, and ranges to be summed (`!`).
@@ -299,13 +313,15 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
 
     Raises
     ------
+    WritingOutError
+        If an element is defined twice, or an equation reads one that is not there; the text names the variable.
     ModelError
-        If there are too many elements, an element is defined twice, or an equation reads one that is not there; the
-        text names the variable.
+        If there are too many elements.
     """
     shapes = shapes_of(pieces, ranges)
     found: dict[str, tuple[Equation, int]] = {}
     first: set[str] = set()
+    faults: dict[str, str] = {}
     for piece in pieces:
         name, size = piece.equation.name, 0
         writer = _Writer(piece, ranges, shapes)
@@ -316,28 +332,34 @@ def written_out(pieces: Sequence[Piece], ranges: Ranges) -> WrittenOut:
         for number, (order, elements) in enumerate(places):
             own = element_name(name, elements)
             if own in found and found[own][1] == size:
-                raise ModelError(f"'{own}' is defined twice; keep one of its equations")
+                faults.setdefault(name, f"'{own}' is defined twice; keep one of its equations")
+                break
             if own in found and found[own][1] < size:
                 continue  # an equation for fewer elements counts before one for more
             try:
                 found[own] = writer.equation(order, elements), size
             except ModelError as error:
-                raise ModelError(f"'{own}': {error}") from None
+                faults.setdefault(name, f"'{own}': {error}")
+                break
             if number == 0:
                 first.add(own)
     equations = tuple(equation for equation, _ in found.values())
-    _check_elements(equations, found.keys())
+    if faults := faults or _not_there(equations, found.keys(), shapes):
+        raise WritingOutError(faults)
     return WrittenOut(equations, shapes, frozenset(first))
 
 
-def _check_elements(equations: Sequence[Equation], known: Any) -> None:
-    """Raise if an element is read that no equation defines."""
+def _not_there(equations: Sequence[Equation], known: Any, shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """What is wrong with variables that read an element which no equation defines, by their names."""
+    faults: dict[str, str] = {}
     for equation in equations:
         for part in parts_of(equation):
             for node in walk(part):
                 read = node.name if isinstance(node, Name) else node.table if isinstance(node, Lookup) else TIME
                 if read not in known and read != TIME:
-                    raise ModelError(f"'{equation.name}' reads '{read}', which no equation defines")
+                    variable, _ = parted(equation.name, shapes)
+                    faults.setdefault(variable, f"'{equation.name}' reads '{read}', which no equation defines")
+    return faults
 
 
 def parts_of(equation: Equation) -> Iterator[Expression]:
@@ -418,7 +440,7 @@ class _Writer:
             if isinstance(part := getattr(whole, item, None), Expression):
                 changes[item] = self.at(part, bound)
         if self.piece.values is not None:
-            value = self.piece.values[order]
+            value = self.piece.values[order % len(self.piece.values)]  # the same for all that uses a macro
             if isinstance(whole, Parameter):
                 changes["value"] = value
             elif isinstance(whole, Table):

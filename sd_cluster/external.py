@@ -110,7 +110,7 @@ class Outside:
         return self._tables_beside
 
     def constants(self, texts: Sequence[str], sizes: Sequence[int]) -> list[float]:
-        """Numbers of GET DIRECT CONSTANTS for an array of some sizes, the last subscript fastest.
+        """Numbers of GET DIRECT CONSTANTS for an array over ranges of some sizes, the last subscript fastest.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Outside:
         texts = _flat(texts)
         rows = self._sheet(texts[0], texts[1])
         row, column, turned = self._cell(texts[0], texts[2])
-        wide = [size for size in sizes if size > 1]
+        wide = list(sizes) if len(sizes) <= 2 else [size for size in sizes if size > 1]
         if len(wide) > 2:
             raise UnsupportedError("constants from a file fill at most two ranges at once")
         count = (wide[0] if len(wide) == 2 else 1), (wide[-1] if wide else 1)
@@ -148,10 +148,11 @@ class Outside:
         axis = texts[2].strip()
         found = []
         for number in range(count):
+            by_cell = _CELL.fullmatch(texts[3].strip()) is not None  # else both are names, which may look like columns
             if axis.isdecimal():
                 length = max((len(line) for line in rows), default=0)
                 places = [((int(axis) - 1, k), (row + number, k)) for k in range(column, length)]
-            elif axis.isalpha():
+            elif axis.isalpha() and by_cell:
                 own = _letters(axis)
                 places = [((k, own), (k, column + number)) for k in range(row, len(rows))]
             else:
@@ -282,6 +283,8 @@ class Outside:
             told = f"the file '{file}' is chosen when Vensim runs; give it: sd.load(..., files={{'{file}': path}})"
             raise UnsupportedError(told)
         path = Path(self.files[file]) if file in self.files else self.model.parent / file.replace("\\", "/")
+        if not path.is_file() and file not in self.files:
+            path = _whatever_case(path)
         if not path.is_file() and file in self.files:
             raise UnsupportedError(f"there is no file '{path}', which files= gives for '{file}'")
         if not path.is_file():
@@ -438,6 +441,12 @@ def _series_key(name: str) -> str:
 
 def _at(rows: _Rows, row: int, column: int) -> Any:
     return rows[row][column] if 0 <= row < len(rows) and 0 <= column < len(rows[row]) else None
+
+
+def _whatever_case(path: Path) -> Path:
+    """The file of a name in which capitals do not count, as where Vensim runs; the path itself where there is none."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return next((other for other in sorted(beside) if other.name.casefold() == path.name.casefold()), path)
 
 
 def _letters(text: str) -> int:

@@ -96,7 +96,8 @@ class Lowering:
 class Section:
     """The main model, or one use of a macro, with its own names.
 
-    `prefix` stands before the names of a macro's variables and `over` is what the equation that uses it runs over.
+    `prefix` stands before the names of a macro's variables and `over` is what the equation that uses it runs over;
+    `given` are the lookups among its arguments, with their indices.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Section:
         prefix: str = "",
         bound: Mapping[str, str] | None = None,
         over: tuple[str, ...] = (),
+        given: Mapping[str, tuple[str, tuple[str, ...]]] | None = None,
     ) -> None:
         self.lowering, self.definitions, self.macro, self.prefix, self.over = lowering, definitions, macro, prefix, over
         self.names: dict[str, str] = dict(bound or {})
@@ -120,6 +122,8 @@ class Section:
             for output in _outputs(item.tree):
                 self.names.setdefault(key(output.name), prefix + clean(output.name))
         self.tables = {folded for folded, items in self.trees.items() if _is_table(items[0])}
+        self.given: dict[str, tuple[str, tuple[str, ...]]] = dict(given or {})
+        self.tables |= self.given.keys()
         self.owner, self.folded = "", ""
         self.graphs: set[str] = set()
         self.known: dict[str, float | None] = {}
@@ -252,7 +256,8 @@ class Section:
         if len(texts) != len(tree.arguments):
             self.fail(f"{clean(tree.name)} takes texts in single quotes")
         places = self.elements(item)
-        sizes = [len(self.lowering.ranges.elements(subscript)) for subscript in item.subscripts]
+        ranges = self.lowering.ranges
+        sizes = [len(ranges.elements(subscript)) for subscript in item.subscripts if subscript in ranges]
         outside = self.lowering.outside
         if function == "get_direct_constants":
             values = outside.constants(texts, sizes)
@@ -465,7 +470,13 @@ class Section:
             self.fail("a lookup should stand as the first argument")
         if folded not in self.tables:
             return self._graph(folded), (*self.over, *self.indices(folded, tree.subscripts))
-        return self.names[folded], (*self.over, *self.indices(folded, tree.subscripts))
+        return self._named_table(folded, tree.subscripts)
+
+    def _named_table(self, folded: str, subscripts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        """Name and indices of a lookup of this section, or of one that a macro was given."""
+        if folded in self.given:
+            return self.given[folded]
+        return self.names[folded], (*self.over, *self.indices(folded, subscripts))
 
     def _has_graph(self, folded: str) -> bool:
         """Whether a variable of XMILE is a graph of something, which other equations may read at other places."""
@@ -497,7 +508,8 @@ class Section:
             return Lookup(self._graph(folded), argument, indices=indices)
         if folded in self.tables:
             (argument,) = self.arguments(self.names[folded], tree.arguments, (1,))
-            return Lookup(self.names[folded], argument, indices=(*self.over, *self.indices(folded, tree.subscripts)))
+            name, indices = self._named_table(folded, tree.subscripts)
+            return Lookup(name, argument, indices=indices)
         if folded in self.lowering.macros:
             return self._macro(self.lowering.macros[folded], tree)
         name = known.canonical(folded, self.lowering.source.dialect)
@@ -538,12 +550,16 @@ class Section:
             self.refuse(f"macros make more than {MOST_BY_MACROS} variables, here by {shown}; use them less often")
         prefix = self.hidden_name(shown) + ": "
         bound: dict[str, str] = {}
+        tables: dict[str, tuple[str, tuple[str, ...]]] = {}
         over = (*self.over, *self.subscripts)
         for parameter, argument in zip(macro.inputs, given, strict=True):
             name = prefix + clean(parameter)
-            self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
             bound[key(parameter)] = name
-        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, over)
+            if isinstance(argument, Reference) and key(argument.name) in self.tables:
+                tables[key(parameter)] = self.read_table(argument)
+                continue
+            self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
+        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, over, tables)
         result = inner.names.get(key(macro.result or macro.name))
         if result is None:
             self.fail(f"macro {shown} does not define a variable of its own name, which is its value")

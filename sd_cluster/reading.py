@@ -19,6 +19,7 @@ from sd_cluster.arrays import (
     WHOLE_PIECE,
     Piece,
     Whole,
+    WritingOutError,
     WrittenOut,
     kept_whole,
     parts_of,
@@ -100,19 +101,24 @@ def load(
         raise ReadingError(f"{path.name}: {error}") from None
     lowering = Lowering(path.name, source, ranges, outside, KNOWN)
     lowering.run()
-    pieces, unsupported = _readable(path, lowering)
+    while True:  # an array that means nothing for some element is one fault more
+        pieces, unsupported = _readable(path, lowering)
+        sparse = _sparse(path, tables or {}, pieces, ranges)
+        _check_names(path, pieces, ranges)
+        size = sum(ranges.count(piece.subscripts) for piece in pieces)
+        try:
+            large = bool(sparse) or size > MOST_WRITTEN or size > max(WHOLE_FROM, WHOLE_PIECE * len(pieces))
+            inner, where_read = worked_out_where_read(pieces, sparse)
+            found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
+            break
+        except WritingOutError as error:
+            for name, fault in error.faults.items():
+                lowering.faults.setdefault(_owner(name, lowering), fault)
+        except ModelError as error:
+            raise ReadingError(f"{path.name}, variable {error}") from None
     told = _warnings(unsupported)
     if told:
         warnings.warn(f"{path.name}: {told[0]}", ReadingWarning, stacklevel=2)
-    sparse = _sparse(path, tables or {}, pieces, ranges)
-    _check_names(path, pieces, ranges)
-    size = sum(ranges.count(piece.subscripts) for piece in pieces)
-    try:
-        large = bool(sparse) or size > MOST_WRITTEN or size > max(WHOLE_FROM, WHOLE_PIECE * len(pieces))
-        inner, where_read = worked_out_where_read(pieces, sparse)
-        found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
-    except ModelError as error:
-        raise ReadingError(f"{path.name}, variable {error}") from None
     found, moving = _moving_apart(path, found, whole=large)
     horizon = _horizon(path, found.equations)
     model = Model(

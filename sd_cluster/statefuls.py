@@ -39,6 +39,7 @@ _VENSIM = {
     "vector_reorder": "reorder",
     "invert_matrix": "inverted",
     "random_0_1": "random_uniform",
+    "reinitial": "initial",  # another value only where a game goes on
     "lookup_backward": "lookup_step",
     "lookup_forward": "lookup_ahead",
     "lookup_extrapolate": "lookup_beyond",

@@ -99,9 +99,9 @@ def digamma(x: float) -> float:
 
 
 def pick(place: float, items: Any) -> float:
-    """The item at a place counted from 0, cut to a whole number; not a number outside."""
+    """The item at a place counted from 0, cut to a whole number; outside, Vensim's missing value."""
     if not 0.0 <= place < len(items):
-        return math.nan
+        return -(2.0**109)
     return float(items[int(place)])
 
 

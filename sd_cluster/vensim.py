@@ -18,7 +18,7 @@ from sd_cluster.text import decoded, shorten
 _MACRO = re.compile(r":MACRO:(.*?):END OF MACRO:", re.IGNORECASE | re.DOTALL)
 _NAME = r'(?:"(?:\\.|[^"\\])*"|(?:[^\W\d]|[^\x00-\xa0])(?:[\w\'$ \t\n]|[^\x00-\xa0])*)'
 _LEFT = re.compile(
-    rf"\s*(?P<name>{_NAME})\s*(?P<subscripts>\[[^\]]*\])?\s*(?:(?P<except>(?i::EXCEPT:))\s*"
+    rf"\s*(?P<name>{_NAME})\s*(?P<subscripts>\[[^\]]*\])?\s*(?:(?P<except>:\s*(?i:EXCEPT)\s*:)\s*"
     r"(?P<exceptions>\[[^\]]*\](?:\s*,\s*\[[^\]]*\])*))?\s*"
     r"(?P<keyword>:\s*(?i:INTERPOLATE|RAW|HOLD BACKWARD|LOOK FORWARD)\s*:)?\s*"
     r"(?P<sign><->|(?i::THE CONDITION:|:TEST INPUT:)|:=|==|=|:|\(|$)"
@@ -152,7 +152,11 @@ def _item(path: Path, piece: _Piece) -> Definition | RangeDefinition | None:
     left = _LEFT.match(piece.equation, 0, 2000)
     shown = shorten(" ".join(piece.equation.split()), 60)
     if left is None:
-        raise ReadingError(f"{path.name} line {piece.line}: cannot read '{shown}'; an equation is 'name = expression'")
+        name, sign, _ = piece.equation.partition("=")
+        fault = f"cannot read '{shown}'; an equation is 'name = expression'"
+        if not sign or not name.strip():
+            raise ReadingError(f"{path.name} line {piece.line}: {fault}")
+        return Definition(shorten(" ".join(name.split()), 60), None, line=piece.line, fault=fault)
     name = " ".join(left.group("name").split())
     sign, right = left.group("sign").upper(), piece.equation[left.end() :].strip()
     if sign in {":THE CONDITION:", ":TEST INPUT:"}:
@@ -222,7 +226,7 @@ def _series(path: Path, name: str, match: re.Match[str], line: int) -> list[str]
     """Elements of `(A1-A5)`."""
     prefix, first, other, last = match.groups()
     low, high = int(first), int(last)
-    if prefix.casefold() != other.casefold() or not prefix or high < low:
+    if prefix.casefold() != other.casefold() or high < low:
         raise ReadingError(
             f"{path.name} line {line}: range '{name}' holds '{match.group()}'; a series is written as (A1-A5)"
         )

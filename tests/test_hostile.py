@@ -118,7 +118,7 @@ def test_an_output_that_no_macro_gives():
     """The name was known, but nothing defined it: a KeyError in the units check."""
     from support import tiny
 
-    with pytest.raises(sd.ReadingError, match="reads 'rest', which no equation defines"):
+    with pytest.raises(sd.ReadingWarning, match="reads 'rest', which no equation defines"):
         tiny("x = INTEG(1, 5) \n s = MAX(x, 2 : rest) \n t = rest*2")
 
 

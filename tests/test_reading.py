@@ -682,3 +682,87 @@ def test_data_without_an_equation_are_looked_for_beside_the_model(tmp_path):
     assert sd.simulate(model, solver=sd.Euler())["x"][-1] == 35
     given = sd.load(path, check_units=False, data=tmp_path / "output.tab")
     assert sd.simulate(given, solver=sd.Euler())["x"][-1] == 165
+
+
+def test_a_left_hand_side_that_cannot_be_read_disables_its_variable(tmp_path):
+    """One such equation made a whole file unreadable."""
+    model = partly_read(write_model(tmp_path, "3rd party = 1 \n x = INTEG(2, 0)"))
+    assert model.unsupported == {"3rd party": "cannot read '3rd party = 1'; an equation is 'name = expression'"}
+    assert sd.simulate(model, solver=sd.Euler())["x"][-1] == 20.0
+
+
+def test_an_array_that_means_nothing_for_an_element_disables_what_depends_on_it(tmp_path):
+    """A range on the right-hand side that stands for no element made a whole file unreadable."""
+    equations = "A: A1, A2, A3 \n B: B1, B2 \n b[B] = 1, 2 \n y[A] = b[B] \n z = SUM(y[A!]) \n x = INTEG(2, 0)"
+    partial = "p[A1] = 1 \n q[A] = p[A]+x \n d[A] = x \n d[A] = x"
+    model = partly_read(write_model(tmp_path, f"{equations} \n {partial}"))
+    assert set(model.unsupported) == {"y", "z", "q", "d"}
+    assert model.unsupported["y"].startswith("'y[A1]': 'B' on the right-hand side stands for no one element")
+    assert model.unsupported["z"] == "it depends on 'y'"
+    assert model.unsupported["q"] == "'q[A2]' reads 'p[A2]', which no equation defines"
+    assert sd.simulate(model, solver=sd.Euler())["x"][-1] == 20.0
+
+
+def test_exceptions_with_blanks_around_their_word():
+    """`x[A] : EXCEPT : [A1] = 5` was read as a range called x."""
+    model = tiny("A: A1, A2 \n x[A] : EXCEPT : [A1] = 5 \n x[A1] = 3 \n y = INTEG(x[A2], x[A1])")
+    assert sd.simulate(model, solver=sd.Euler())["y"][-1] == 53.0
+
+
+def test_a_series_of_numbers_alone():
+    """`(2000-2003)` made a whole file unreadable."""
+    model = tiny("year: (2000-2003) \n x[year] = 1, 2, 3, 4 \n y = INTEG(x[2001], REINITIAL(x[2003]+Time))")
+    assert sd.simulate(model, solver=sd.Euler())["y"][-1] == 24.0
+
+
+def test_a_lookup_given_to_a_macro(tmp_path):
+    """A macro that takes a lookup among its arguments was not read."""
+    macro = ":MACRO: AT(curve, place)\nAT = curve(place)+LOOKUP INVERT(curve, 20)\n~~|\n:END OF MACRO:\n"
+    equations = "A: A1, A2 \n t((0,0),(10,100)) \n s[A1]((0,0),(10,50)) \n s[A2]((0,0),(10,40))"
+    uses = "x = AT(t, Time) \n y[A] = AT(s[A], Time) \n z = AT(s[A2], Time) \n w = INTEG(x, 0)"
+    model = sd.load(written(tmp_path, macro + model_text(f"{equations} \n {uses}")), check_units=False)
+    run = sd.simulate(model, solver=sd.Euler())
+    year = run.times
+    assert run["x"].tolist() == (10.0 * year + 2.0).tolist()
+    assert run["y[A1]"].tolist() == (5.0 * year + 4.0).tolist()
+    assert run["y[A2]"].tolist() == run["z"].tolist() == (4.0 * year + 5.0).tolist()
+
+
+def test_constants_of_an_array_within_a_macro_that_an_array_uses(tmp_path):
+    """The numbers were looked for among all elements of both: an IndexError."""
+    macro = ":MACRO: WEIGHED(part)\nWEIGHED = SUM(share[B!])*part\n~~|\nshare[B] = 1, 2\n~~|\n:END OF MACRO:\n"
+    equations = "A: A1, A2, A3 \n B: B1, B2 \n y[A] = WEIGHED(A) \n w = INTEG(y[A3], 0)"
+    model = sd.load(written(tmp_path, macro + model_text(equations)), check_units=False)
+    assert sd.simulate(model, solver=sd.Euler())["w"][-1] == 90.0
+
+
+def test_an_offset_beyond_an_array_gives_the_missing_value():
+    """VECTOR ELM MAP outside its array was no number, which ended the run."""
+    model = tiny("A: A1, A2 \n x[A] = 1, 2 \n y[A] = VECTOR ELM MAP(x[A1], A) \n z = INTEG(x[A1], 0)")
+    run = sd.simulate(model, solver=sd.Euler())
+    assert (run["y[A1]"][-1], run["y[A2]"][-1]) == (2.0, -(2.0**109))
+
+
+def test_names_of_cells_that_look_like_columns_and_a_range_of_one_element(tmp_path):
+    """Cells named `times` were read as the column TIMES, and a range of one element did not count as a range."""
+    import openpyxl
+    from openpyxl.workbook.defined_name import DefinedName
+
+    book = openpyxl.Workbook()
+    for row in ([0, 5, 10], [1, 6, 11], [2, 7, 12]):
+        book.active.append(row)
+    for name, cells in {"times": "$A$1:$C$1", "tc": "$A$3:$C$3"}.items():
+        book.defined_names[name] = DefinedName(name, attr_text=f"Sheet!{cells}")
+    book.save(tmp_path / "cells.xlsx")
+    path = write_model(
+        tmp_path,
+        "A: A1, A2, A3 \n B: B1 \n d := GET DIRECT DATA('Cells.XLSX', 'Sheet', 'times', 'tc') \n w = INTEG(d, 0)"
+        " \n down[A,B] = GET XLS CONSTANTS('cells.xlsx', 'Sheet', 'A1') \n"
+        " across[A,B1] = GET XLS CONSTANTS('cells.xlsx', 'Sheet', 'A1') \n"
+        " turned[B,A] = GET XLS CONSTANTS('cells.xlsx', 'Sheet', 'A1*')",
+    )
+    run = sd.simulate(sd.load(path, check_units=False), solver=sd.Euler())
+    assert run["d"].tolist() == [2.0 + year for year in range(11)]
+    assert run["down"].values[-1].ravel().tolist() == [0.0, 1.0, 2.0]
+    assert run["across"].values[-1].ravel().tolist() == [0.0, 5.0, 10.0]
+    assert run["turned"].values[-1].ravel().tolist() == [0.0, 1.0, 2.0]
