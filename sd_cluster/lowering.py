@@ -552,14 +552,18 @@ class Section:
         bound: dict[str, str] = {}
         tables: dict[str, tuple[str, tuple[str, ...]]] = {}
         over = (*self.over, *self.subscripts)
+        arrays, ranges = any(item.subscripts for item in macro.definitions), self.lowering.ranges
+        outer = {subscript: ranges.twin(subscript) for subscript in over if arrays and subscript in ranges}
         for parameter, argument in zip(macro.inputs, given, strict=True):
             name = prefix + clean(parameter)
             bound[key(parameter)] = name
             if isinstance(argument, Reference) and key(argument.name) in self.tables:
-                tables[key(parameter)] = self.read_table(argument)
+                table, indices = self.read_table(argument)
+                tables[key(parameter)] = table, tuple(outer.get(index, index) for index in indices)
                 continue
             self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
-        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, over, tables)
+        within = tuple(outer.get(subscript, subscript) for subscript in over)
+        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, within, tables)
         result = inner.names.get(key(macro.result or macro.name))
         if result is None:
             self.fail(f"macro {shown} does not define a variable of its own name, which is its value")

@@ -142,6 +142,19 @@ class Ranges:
             self._stretches.add(key(own))
         return own or None
 
+    def twin(self, name: str) -> str:
+        """A range of the same elements under a name of its own: for a loop around another one over the same range.
+
+        It is not among the ranges that a variable is said to run over.
+        """
+        own = f"{clean(name)} of the caller"
+        if own not in self:
+            self._elements[key(own)] = self._elements[key(name)]
+            self._places[key(own)] = self._places[key(name)]
+            self.all[key(own)] = Range(own, self._elements[key(name)], self.all[key(name)].mapped)
+            self._stretches.add(key(own))
+        return own
+
     def count(self, subscripts: Iterable[str]) -> int:
         """How many elements some subscripts together stand for."""
         return math.prod(len(self.elements(subscript)) for subscript in subscripts)

@@ -766,3 +766,22 @@ def test_names_of_cells_that_look_like_columns_and_a_range_of_one_element(tmp_pa
     assert run["down"].values[-1].ravel().tolist() == [0.0, 1.0, 2.0]
     assert run["across"].values[-1].ravel().tolist() == [0.0, 5.0, 10.0]
     assert run["turned"].values[-1].ravel().tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("M = SUM(k[A!]) | k[A] = input*A", [3, 6]),
+        ("M = k[a1]+10*k[a2] | k[A] = input*A", [21, 42]),
+        ("M = SUM(z[A!]) | k[A] = input*A | z[A] = k[A]+1", [5, 8]),
+        ("M = SUM(k[A!])+input | k[a1] = input*5 | k[a2] = input*7", [13, 26]),
+        ("M = SUM(k[A!]) | k[A] = INTEG(0, input*A)", [3, 6]),
+    ],
+)
+def test_a_macro_has_arrays_over_the_range_of_its_caller(tmp_path, body, expected):
+    """The caller's elements were taken for those of the macro's own array: wrong numbers."""
+    text = model_text("A: a1, a2 \n y[A] = M(x[A]) \n x[A] = 1, 2 \n s = INTEG(SUM(y[A!]), 0)")
+    lines = "".join(f"{line}\n\t~\t\n\t~\t\n\t|\n" for line in body.split(" | "))
+    path = written(tmp_path, text.replace("{UTF-8}\n", "{UTF-8}\n:MACRO: M(input)\n" + lines + ":END OF MACRO:\n"))
+    run = sd.simulate(sd.load(path, check_units=False), solver=sd.Euler())
+    assert [run["y[a1]"][0], run["y[a2]"][0]] == expected
