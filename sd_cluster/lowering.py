@@ -295,8 +295,8 @@ class Section:
         if len(set(zip(x, y, strict=True))) < len(x):
             kept = dict.fromkeys(zip(x, y, strict=True))
             x, y = tuple(place for place, _ in kept), tuple(value for _, value in kept)
-        if x[:1] == x[1:2] or x[-1:] == x[-2:-1]:
-            self.fail("the lookup has two points at the same x; give each point its own x")
+        if points.kind == "extrapolate" and (x[:1] == x[1:2] or x[-1:] == x[-2:-1]):
+            self.fail("the lookup has two points at its end, so that nothing says how it goes on; leave one out")
         jumps = sorted({place for place, after in itertools.pairwise(x) if place == after})
         if jumps:
             owner = self.owner.split(" #")[0]

@@ -167,10 +167,6 @@ def test_a_file_in_which_nothing_can_be_computed(tmp_path):
         ("rainfall", "reads 'rainfall', which the model does not define"),
         ("DELAY1(x[a], 2)", "'x' is read with 1 subscript(s), it has 0"),
         ("SUM(x[a!])", "'x' is read with 1 subscript(s), it has 0"),
-        (
-            "WITH LOOKUP(x, ((0,0),(1,1),(1,2)))",
-            "the lookup has two points at the same x; give each point its own x",
-        ),
     ],
 )
 def test_an_equation_that_cannot_be_used(tmp_path, expression, told):
@@ -452,6 +448,14 @@ def test_books_in_excels_old_format(tmp_path, monkeypatch):
     assert partly_read(path).unsupported["x"] == (
         "'old.xls' is in Excel's old format; install 'sd-cluster[xls]', or save it as .xlsx"
     )
+
+
+@pytest.mark.parametrize("backend", ["python", "numba"])
+def test_a_lookup_with_two_points_at_its_ends_jumps_there(backend):
+    """It was refused."""
+    model = tiny("x = INTEG(1, -1) \n z = WITH LOOKUP(x, ((0,3),(0,0),(2,1),(2,5)))", end="4", step="0.5", save="0.5")
+    run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+    np.testing.assert_allclose(run["z"], [3, 3, 3, 0.25, 0.5, 0.75, 5, 5, 5], rtol=1e-15)
 
 
 def test_a_lookup_with_two_points_at_one_place_jumps_there():
