@@ -199,7 +199,7 @@ class WholePrinter(LoopPrinter):
         return flat
 
     def source(self) -> str:
-        """Source of `constants`, `initial`, `rates`, `outputs`, `hold` and `limit`."""
+        """Source of `constants`, `initial`, `flows`, `rates`, `outputs`, `hold` and `limit`."""
         stocks = [name for name, kind in self.kinds.items() if isinstance(kind, Stock)]
         needed = self._upstream_of(
             part for n in stocks for piece in self.pieces[n] for part in followed(piece.equation)
@@ -225,7 +225,8 @@ class WholePrinter(LoopPrinter):
                 "constants(p)", bits + fused(self._ordered(self.constant, running, set(self.constant))), clock=False
             ),
             self._function("initial(t, tick, p, y)", bits + fused(self._ordered(starts, starting, set(starts)))),
-            self._function("rates(t, tick, y, p, dy)", bits + rates + total),
+            self._function("flows(t, tick, y, p, dy)", bits + rates),
+            self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
             self._function("outputs(t, tick, y, p, out)", bits + outputs),
             self._function("hold(t, tick, y, p)", bits + self._holds()),
             self._function("limit(y)", self._limits(), clock=False),
