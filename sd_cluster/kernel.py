@@ -15,7 +15,7 @@ from sd_cluster.arrays import Whole, parted
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
-from sd_cluster.printing import MARCHES, SIGNATURES, Printer, pipe_name, pipes
+from sd_cluster.printing import MARCHES, SIGNATURES, SWIFT_EULER, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
 from sd_cluster.whole import WholePrinter
 
@@ -277,9 +277,10 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
-        first = {name: signature for name, signature in SIGNATURES.items() if name != "rk4"}
-        functions = cache.compiled(source + MARCHES, helpers, first)
-        functions["rk4"] = _when_called(lambda: cache.compiled(source + MARCHES, helpers, SIGNATURES)["rk4"])
+        signatures = {"flows": SIGNATURES["outputs"], **SIGNATURES}
+        swift = {name: signature for name, signature in signatures.items() if name != "rk4"}
+        functions = cache.compiled(source + SWIFT_EULER, helpers, swift)
+        functions["rk4"] = _when_called(lambda: cache.compiled(source + MARCHES, helpers, signatures)["rk4"])
     else:
         functions = {**runtime.called(), "uint64": int, "int64": np.int64, "f_fetch": lambda array, place: None}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)

@@ -28,6 +28,7 @@ from sd_cluster.expressions import (
     Number,
     walk,
 )
+from sd_cluster.fusion import Nest, fused
 from sd_cluster.loops import Block, LoopPrinter, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
@@ -198,16 +199,19 @@ class WholePrinter(LoopPrinter):
         return flat
 
     def source(self) -> str:
-        """Source of `constants`, `initial`, `rates`, `outputs`, `hold` and `limit`."""
+        """Source of `constants`, `initial`, `flows`, `rates`, `outputs`, `hold` and `limit`."""
         stocks = [name for name, kind in self.kinds.items() if isinstance(kind, Stock)]
         needed = self._upstream_of(
             part for n in stocks for piece in self.pieces[n] for part in followed(piece.equation)
         )
-        rates = self._ordered(self.moving, running, needed)
-        for name in stocks:
-            rates += [line for piece in self.pieces[name] for line in self._rate(piece)]
+        nests = self._ordered(self.moving, running, needed)
+        for piece in (piece for name in stocks for piece in self.pieces[name]):
+            assert isinstance(piece.equation, Stock)
+            nest = self._nested(piece, self._rate(piece), [piece.equation.rate])
+            nests.append(replace(nest, names=(f"{piece.equation.name} #rate",)))
+        rates = fused(nests, {name: self.blocks[name] for name in needed})
         total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
-        outputs = self._ordered(self.moving, running, set(self.moving))
+        outputs = fused(self._ordered(self.moving, running, set(self.moving)))
         column = 0
         for name in self.visible:
             block = self.blocks[name]
@@ -218,10 +222,11 @@ class WholePrinter(LoopPrinter):
         starts = [name for name in starts if name not in self.constant]
         parts = [
             self._function(
-                "constants(p)", bits + self._ordered(self.constant, running, set(self.constant)), clock=False
+                "constants(p)", bits + fused(self._ordered(self.constant, running, set(self.constant))), clock=False
             ),
-            self._function("initial(t, tick, p, y)", bits + self._ordered(starts, starting, set(starts))),
-            self._function("rates(t, tick, y, p, dy)", bits + rates + total),
+            self._function("initial(t, tick, p, y)", bits + fused(self._ordered(starts, starting, set(starts)))),
+            self._function("flows(t, tick, y, p, dy)", bits + rates),
+            self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
             self._function("outputs(t, tick, y, p, out)", bits + outputs),
             self._function("hold(t, tick, y, p)", bits + self._holds()),
             self._function("limit(y)", self._limits(), clock=False),
@@ -239,7 +244,7 @@ class WholePrinter(LoopPrinter):
                 pending += self._reads(self._own(name))
         return wanted
 
-    def _ordered(self, names: Sequence[str], value: Any, wanted: set[str]) -> list[str]:
+    def _ordered(self, names: Sequence[str], value: Any, wanted: set[str]) -> list[Nest]:
         """Loops that compute some variables, each after what it reads; circles of arrays are written out."""
         members = {name: name for name in names if name in wanted}
         groups: dict[str, list[str]] = {name: [name] for name in members}
@@ -264,15 +269,41 @@ class WholePrinter(LoopPrinter):
                 for group in circle[1:]:
                     groups[circle[0]] += groups.pop(group)
                 members |= dict.fromkeys(groups[circle[0]], circle[0])
-        lines: list[str] = []
+        nests: list[Nest] = []
         for group in order:
             parts = [value(piece.equation) for name in groups[group] for piece in self.pieces[name]]
             vectors = any(takes_vectors(node) for part in parts if part is not None for node in walk(part))
             if group in loops or len(groups[group]) > 1 or vectors:
-                lines += self._written_out(groups[group], value)
+                reads = {read for name in groups[group] for read in graph[name]}
+                nests.append(Nest(tuple(groups[group]), self._written_out(groups[group], value), frozenset(reads)))
             else:
-                lines += [line for piece in self._sorted(group) for line in self._assigned(piece, value)]
-        return lines
+                for piece in self._sorted(group):
+                    read = [value(piece.equation), getattr(piece.equation, "delay", None)]
+                    nests.append(self._nested(piece, self._assigned(piece, value), read))
+        return nests
+
+    def _nested(self, piece: Piece, lines: list[str], read: Sequence[Expression | None]) -> Nest:
+        """The loops of one piece, with what they read, and what of it at the number of the outermost loop alone."""
+        parts = [part for part in read if part is not None]
+        self._nest(piece)
+        apart = set()
+        for node in (node for part in parts for node in walk(part) if isinstance(node, Name | Lookup)):
+            name = node.name if isinstance(node, Name) else node.table
+            if not (node.indices and name in self.blocks and self._outermost(name, node.indices[0])):
+                apart.add(name)
+        name, reads = piece.equation.name, self._reads(parts)
+        own = bool(piece.subscripts) and self._outermost(name, piece.subscripts[0])
+        return Nest((name,), lines, frozenset(reads), frozenset(reads - apart), own)
+
+    def _outermost(self, name: str, index: str) -> bool:
+        """Whether an index in the first position of a variable stands for the number of the outermost loop."""
+        bound = {key(subscript): loop for subscript, loop in self.loops}
+        if index.endswith("!") or "i0" not in bound.values():
+            return False
+        try:
+            return self._where(index, *self.shapes[name][0]) == "i0"
+        except ModelError:  # it stands for an element that a sum goes through
+            return False
 
     def _sorted(self, name: str) -> list[Piece]:
         """Pieces of a variable, those for fewer elements last: they count before those for more."""
@@ -384,7 +415,7 @@ class WholePrinter(LoopPrinter):
     def _holds(self) -> list[str]:
         held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
         parts = [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
-        lines = self._ordered(self.moving, running, self._upstream_of(parts)) if held else []
+        lines = fused(self._ordered(self.moving, running, self._upstream_of(parts))) if held else []
         for name in held:
             for piece in self._sorted(name):
                 assert isinstance(piece.equation, Held)
