@@ -8,6 +8,7 @@ import numpy as np
 from sd_cluster.grammar import Application, Figure, Operator, Reference, Tree
 from sd_cluster.model import key
 from sd_cluster.source import Definition, RangeDefinition
+from sd_cluster.text import some
 
 MOST_FLOWS = 60
 """Flows of a stock beyond which its outflows are not limited, as their sums would be nested too deep."""
@@ -83,7 +84,7 @@ def _notes(model: "_Reads", left_out: Mapping[str, Sequence[str]], uncut: Sequen
         ]
         yield (
             "stocks that may not fall below zero: outflows are cut to what the stock holds and what flows in, but not"
-            f" to inflows that depend on these outflows: {_some(listed)}"
+            f" to inflows that depend on these outflows: {some(listed)}"
         )
     named = [
         f"'{model.shown(stock.name)}'"
@@ -92,13 +93,9 @@ def _notes(model: "_Reads", left_out: Mapping[str, Sequence[str]], uncut: Sequen
     ]
     if named:
         yield (
-            f"stocks that may not fall below zero: {_some(named)}; such a stock stops at zero, but its outflows are"
+            f"stocks that may not fall below zero: {some(named)}; such a stock stops at zero, but its outflows are"
             " not cut as in Stella: what they bring elsewhere may be more than it held"
         )
-
-
-def _some(items: Sequence[str]) -> str:
-    return ", ".join(items[:5]) + (" and others" if len(items) > 5 else "")
 
 
 class _Reads:
@@ -114,11 +111,11 @@ class _Reads:
         self.readers: dict[str, set[str]] = {}
         for name, items in self.items.items():
             for item in items:
-                read = {other for other in names_read(item.tree) if other in self.items}
+                read = {other for other in _names_read(item.tree) if other in self.items}
                 for other in read:
                     self.readers.setdefault(other, set()).add(name)
                 if item.kind == "stock":
-                    self.start[name].update(other for other in names_read(item.initial) if other in self.items)
+                    self.start[name].update(other for other in _names_read(item.initial) if other in self.items)
                 else:
                     self.run[name] |= read
                     self.start[name] |= read
@@ -222,12 +219,12 @@ def _flows(tree: Tree | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(reversed(inflows)), tuple(reversed(outflows))
 
 
-def names_read(tree: Tree | None) -> list[str]:
+def _names_read(tree: Tree | None) -> list[str]:
     """Folded names that a tree reads."""
     match tree:
         case Reference():
             return [key(tree.name)]
         case Operator(operands=parts) | Application(arguments=parts):
-            return [name for part in parts for name in names_read(part)]
+            return [name for part in parts for name in _names_read(part)]
         case _:
             return []

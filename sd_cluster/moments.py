@@ -12,6 +12,7 @@ from sd_cluster.errors import ModelError, ScenarioError
 from sd_cluster.model import Horizon, Model, Parameter
 from sd_cluster.scenario import Scenario, TimeSeries
 from sd_cluster.solvers import Adaptive, Solver
+from sd_cluster.text import some
 
 MOST_ROWS = 5_000_000
 """Rows that a run may save."""
@@ -145,8 +146,8 @@ def cannot(model: Model) -> tuple[str, ...]:
     """A sentence about variables of the file that no run has, if there are any."""
     if not model.unsupported:
         return ()
-    names = ", ".join(f"'{name}'" for name in list(model.unsupported)[:5])
-    return (f"not computed: {names}{' and others' if len(model.unsupported) > 5 else ''}; model.report() says why",)
+    names = some([f"'{name}'" for name in model.unsupported])
+    return (f"not computed: {names}; model.report() says why",)
 
 
 def plain_changes(changes: Mapping[str, float | TimeSeries]) -> dict[str, object]:

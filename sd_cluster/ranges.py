@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sd_cluster.errors import ModelError, near
 from sd_cluster.model import key
@@ -136,10 +136,7 @@ class Ranges:
         elements = known[ends[0] : ends[1] + 1]
         own = f"{clean(name)} from {elements[0]} to {elements[-1]}" if elements else ""
         if elements and own not in self:
-            self._elements[key(own)] = elements
-            self._places[key(own)] = {key(element): place for place, element in enumerate(elements)}
-            self.all[key(own)] = Range(own, elements)
-            self._stretches.add(key(own))
+            self._add(Range(own, elements), {key(element): place for place, element in enumerate(elements)})
         return own or None
 
     def twin(self, name: str) -> str:
@@ -149,11 +146,14 @@ class Ranges:
         """
         own = f"{clean(name)} of the caller"
         if own not in self:
-            self._elements[key(own)] = self._elements[key(name)]
-            self._places[key(own)] = self._places[key(name)]
-            self.all[key(own)] = Range(own, self._elements[key(name)], self.all[key(name)].mapped)
-            self._stretches.add(key(own))
+            self._add(replace(self.all[key(name)], name=own), self._places[key(name)])
         return own
+
+    def _add(self, span: Range, places: dict[str, int]) -> None:
+        """Keep a range that equations need and no variable is said to run over."""
+        folded = key(span.name)
+        self.all[folded], self._elements[folded], self._places[folded] = span, span.elements, places
+        self._stretches.add(folded)
 
     def count(self, subscripts: Iterable[str]) -> int:
         """How many elements some subscripts together stand for."""

@@ -36,7 +36,7 @@ from sd_cluster.source import Definition, RangeDefinition, Source
 from sd_cluster.sparse import worked_out_where_read
 from sd_cluster.statefuls import KNOWN
 from sd_cluster.structure import check_circles, constant_value, first_value
-from sd_cluster.text import shorten
+from sd_cluster.text import shorten, some
 from sd_cluster.units import check_units as check_model_units
 from sd_cluster.vensim import MOST_ELEMENTS, read_vensim
 from sd_cluster.xmile import read_xmile
@@ -280,9 +280,8 @@ def _warnings(unsupported: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     first = next(name for name, reason in unsupported.items() if not reason.startswith("it depends on"))
     names = [f"'{first}' ({shorten(unsupported[first].partition(LIST)[0])})"]
-    names += [f"'{name}'" for name in unsupported if name != first][:4]
-    listed = ", ".join(names) + (" and others" if len(unsupported) > len(names) else "")
-    return (f"{len(unsupported)} variable(s) cannot be computed: {listed}; model.report() says why",)
+    names += [f"'{name}'" for name in unsupported if name != first]
+    return (f"{len(unsupported)} variable(s) cannot be computed: {some(names)}; model.report() says why",)
 
 
 def _where_read(names: Sequence[str]) -> tuple[str, ...]:

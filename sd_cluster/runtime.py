@@ -21,7 +21,7 @@ ZERO = 1e-6
 MOST_SWITCHES = 100_000
 """Pulses of one train at which a continuous solver may have to stop."""
 
-EMPTY = -(2.0**109)
+EMPTY = tables.EMPTY
 """What stands in a pipe where nothing comes out: Vensim's missing value."""
 
 

@@ -478,7 +478,7 @@ class Simulation:
                 self._p[slot] = value
             settle_constants(self._kernel, time, self._p)
 
-    def _turnings(self, rates: "Rates") -> list[Callable[[float, Floats], float]]:
+    def _turnings(self, rates: Rates) -> list[Callable[[float, Floats], float]]:
         """For each condition, what is zero where it turns: for SciPy to stop at."""
         known: dict[tuple[float, bytes], Sequence[float]] = {}
 
@@ -546,7 +546,7 @@ class Simulation:
         self._times.append(time)
         self._rows.append(self._row(time)[np.newaxis])
 
-    def _blame_adaptive(self, rates: "Rates", message: str) -> SimulationError:
+    def _blame_adaptive(self, rates: Rates, message: str) -> SimulationError:
         unit = self.model.horizon.unit or "time"
         # what a solver only creeps up to can often be met: a division by zero at a round moment
         met = blame(self._kernel, float(f"{rates.reached:.9g}"), rates.tick, rates.state.tolist(), self._p)

@@ -1,6 +1,7 @@
 """Text of a model file, decoded, and lines cut to what a person reads at a glance."""
 
 import codecs
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -21,6 +22,11 @@ def first_line(error: Exception) -> str:
     """The first line of an error's text, or its kind."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return shorten(lines[0] if lines else type(error).__name__)
+
+
+def some(items: Sequence[str]) -> str:
+    """The first five of some things, and whether there are others."""
+    return ", ".join(items[:5]) + (" and others" if len(items) > 5 else "")
 
 
 def shorten(text: str, length: int = 160) -> str:

@@ -20,6 +20,7 @@ from sd_cluster.expressions import (
     walk,
 )
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, written
+from sd_cluster.text import some
 
 Dimension: TypeAlias = "Mapping[str, float] | None"
 """Exponents by base unit; an empty mapping is dimensionless, None is not known."""
@@ -180,7 +181,7 @@ def _declared(model: Model) -> tuple[dict[str, Dimension], tuple[str, ...]]:
     found[TIME] = dimension(model.horizon.unit) if model.horizon.unit else None
     if not missing:
         return found, ()
-    names = ", ".join(f"'{name}'" for name in missing[:5]) + (" and others" if len(missing) > 5 else "")
+    names = some([f"'{name}'" for name in missing])
     return found, (f"units are not declared, so not checked, for {len(missing)} variable(s): {names}",)
 
 

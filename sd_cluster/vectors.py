@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sd_cluster.tables import EMPTY
+
 _GOLDEN, _FIRST, _SECOND, _ALL = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, (1 << 64) - 1
 
 
@@ -101,7 +103,7 @@ def digamma(x: float) -> float:
 def pick(place: float, items: Any) -> float:
     """The item at a place counted from 0, cut to a whole number; outside, Vensim's missing value."""
     if not 0.0 <= place < len(items):
-        return -(2.0**109)
+        return EMPTY
     return float(items[int(place)])
 
 
