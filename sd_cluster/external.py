@@ -87,7 +87,7 @@ class Outside:
             If no data was given for it.
         """
         full = [f"{name}[{','.join(element)}]" if element else name for element in elements]
-        keys = [_series_key(item) for item in full]
+        keys = [key(item) for item in full]
         missing = next((item for item, folded in zip(full, keys, strict=True) if folded not in self._series), "")
         if not missing:
             return [self._series[folded] for folded in keys]
@@ -410,7 +410,7 @@ def _table_of_series(path: Path) -> dict[str, Points]:
         pairs = [(_float(_at(rows, k, 0)), _float(_at(rows, k, place))) for k in range(1, len(rows))]
         good = sorted((x, y) for x, y in pairs if x is not None and y is not None)
         if name and good:
-            found[_series_key(name)] = [x for x, _ in good], [y for _, y in good]
+            found[key(name)] = [x for x, _ in good], [y for _, y in good]
     return found
 
 
@@ -428,15 +428,7 @@ def _listed_series(path: Path, rows: _Rows) -> dict[str, Points]:
             raise ReadingError(
                 f"'{path}': '{shorten(' '.join(map(str, row)), 40)}' is neither a name alone nor a time and a value"
             )
-    return {
-        _series_key(name): ([x for x, _ in sorted(pairs)], [y for _, y in sorted(pairs)])
-        for name, pairs in found.items()
-    }
-
-
-def _series_key(name: str) -> str:
-    """A name with subscripts, so that blanks around commas and brackets do not count."""
-    return key(re.sub(r"\s*([\[\],])\s*", r"\1", name))
+    return {key(name): ([x for x, _ in sorted(pairs)], [y for _, y in sorted(pairs)]) for name, pairs in found.items()}
 
 
 def _at(rows: _Rows, row: int, column: int) -> Any:
