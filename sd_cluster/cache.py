@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -40,6 +40,7 @@ class _Recipe:
     signatures: Mapping[str, str]
     inlined: Mapping[str, Any]
     linked: str
+    inner: frozenset[str]
 
 
 def compiled(
@@ -48,6 +49,7 @@ def compiled(
     signatures: Mapping[str, str],
     inlined: Mapping[str, Any] | None = None,
     linked: str = "",
+    inner: Collection[str] = (),
 ) -> dict[str, Any]:
     """Compile a kernel's source with numba, or take it from the cache.
 
@@ -65,13 +67,15 @@ def compiled(
     linked
         The one function that is wanted, where it takes arrays and numbers and gives nothing: it is then kept as an
         object file, which needs no numba when it is found again.
+    inner
+        Functions that only others of these call: they are not made callable from Python, which takes time.
 
     Returns
     -------
     functions
         The compiled functions by name, or the one that is wanted.
     """
-    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked)
+    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked, frozenset(inner))
     root = cache_folder() / "kernels"
     entry = root / _name(recipe)
     try:
@@ -81,9 +85,11 @@ def compiled(
         return _build(recipe, None)
     if _sealed(entry, source, key):
         try:
-            return _taken(recipe, entry) if linked else _build(recipe, entry)
+            return _taken(recipe, entry)
         except (OSError, RuntimeError):  # numba finds its own files only where it may write
             return _build(recipe, None)
+        except LookupError:  # numba takes its own files for outdated
+            pass
     shutil.rmtree(entry, ignore_errors=True)
     try:
         new = Path(tempfile.mkdtemp(prefix="new-", dir=root))
@@ -110,7 +116,7 @@ def _name(recipe: _Recipe) -> str:
     codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
     codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        recipe.source, recipe.linked, *map(str, recipe.signatures.items()),
+        recipe.source, recipe.linked, *sorted(recipe.inner), *map(str, recipe.signatures.items()),
         *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
         __version__, version("numba"), version("llvmlite"), sys.version, platform.machine(),
         llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
@@ -148,9 +154,13 @@ def _sealed(entry: Path, source: str, key: bytes) -> bool:
         return False
 
 
-def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
-    """Compile, with numba's own cache kept inside `entry` where there is one."""
-    import numba
+_WITHIN = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Options of functions that Python does not call."""
+
+
+def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str, Any]:
+    """Compile, with numba's own cache kept inside `entry` where there is one; where it is kept there, it is read."""
+    numba: Any = import_module("numba")
 
     options: dict[str, Any] = {"error_model": "numpy"}
     namespace: dict[str, Any] = {
@@ -169,14 +179,23 @@ def _build(recipe: _Recipe, entry: Path | None) -> dict[str, Any]:
     elsewhere, config.CACHE_DIR = config.CACHE_DIR, ""  # the seal guards the entry's own folder
     try:
         for name, signature in recipe.signatures.items():
-            namespace[name] = numba.njit(signature, cache=entry is not None, **options)(namespace[name])
+            if name not in recipe.inner:
+                namespace[name] = numba.njit(signature, cache=entry is not None, **options)(namespace[name])
+            elif not kept:
+                namespace[name] = numba.njit(signature, **_WITHIN, **options)(namespace[name])
     finally:
         config.CACHE_DIR = elsewhere
     return namespace
 
 
 def _taken(recipe: _Recipe, entry: Path) -> dict[str, Any]:
-    """The one function that is wanted, from its object file."""
+    """What an entry keeps: the functions from numba's own cache, or the one that is wanted from its object file."""
+    if not recipe.linked:
+        numba: Any = import_module("numba")
+        try:
+            return _build(recipe, entry, kept=True)
+        except numba.errors.TypingError as error:  # it compiles anew, and what is inner was not compiled
+            raise LookupError("outdated") from error
     symbol = (entry / _SYMBOL).read_text(encoding="ascii")
     return {recipe.linked: Linked((entry / _OBJECT).read_bytes(), symbol, recipe.signatures[recipe.linked])}
 
@@ -188,7 +207,7 @@ def _linked(recipe: _Recipe, namespace: dict[str, Any], options: dict[str, Any],
     before, its = entry_source(recipe.linked, signature)
     exec(compile(f"{recipe.source}\n\n{before}", "<kernel>", "exec"), namespace)
     namespace["carray"] = numba.carray
-    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options |= _WITHIN
     for name, one in recipe.signatures.items():  # who owns an array is the caller's to know
         namespace[name] = numba.njit(one, _nrt=False, **options)(namespace[name])
     module, symbol = symbol_of(numba.njit(its, **options)(namespace[ENTRY]))

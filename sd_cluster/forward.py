@@ -68,7 +68,6 @@ _HOLDING = (
 
 _VECTOR = "float64[::1]"
 _SIGNATURES = {
-    **ordering.SIGNATURES,
     "start": f"void(float64, float64, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR})",
     "rates": f"void(float64, float64, {', '.join([_VECTOR] * 5)})",
     "advance": f"void({_VECTOR}, float64, int64)",
@@ -128,11 +127,14 @@ def compile_forward(model: Model, chosen: Sequence[str], outputs: Sequence[str])
         printer = TangentPrinter(model, chosen, outputs)
         found = jumps(printer.structure, printer.chosen, printer.live)
         found.refuse(model.name)
-        source = ordering.TOGETHER + "\n\n" + printer.source_of_all() + (_HOLDING if printer.kept else _MARCH)
+        equations = printer.source_of_all() + (_HOLDING if printer.kept else _MARCH)
         helpers = runtime.called(compiled=True) | {"np": np}
         inlined = {"square": square, "l_exp": l_exp, "l_ln": l_ln}
-        signatures = {**_HOLDS, **_SIGNATURES} if printer.kept else _SIGNATURES
-        functions = cache.compiled(source, helpers, signatures, inlined=inlined)
+        together = any(name in equations for name in ordering.SIGNATURES)
+        source = f"{ordering.TOGETHER}\n\n{equations}" if together else equations
+        signatures = (ordering.SIGNATURES if together else {}) | (_HOLDS if printer.kept else {}) | _SIGNATURES
+        inner = signatures.keys() - {"start", "march"}
+        functions = cache.compiled(source, helpers, signatures, inlined=inlined, inner=inner)
         lengths = printer.gains, printer.length
         kept[asked] = ForwardKernel(
             source, functions["start"], functions["march"], lengths, found.notes, printer.pipe_slots, printer.width

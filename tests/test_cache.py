@@ -152,6 +152,21 @@ def test_a_helper_that_changed_is_another_entry(folder, spoilt, monkeypatch):
     assert len(entries(folder)) == 2
 
 
+def test_what_only_others_call_is_compiled_again_where_numba_finds_nothing(folder):
+    """Numba throws its files away where it takes them for outdated; what it compiles then needs the inner functions."""
+    source = "def twice(x):\n    return 2.0 * x\n\ndef wanted(x):\n    return twice(x) + 1.0\n"
+    signatures = dict.fromkeys(("twice", "wanted"), "float64(float64)")
+    for hits in (0, 1, 0, 1):
+        wanted = cache.compiled(source, {}, signatures, inner=("twice",))["wanted"]
+        assert wanted(3.0) == 7.0
+        assert sum(wanted.stats.cache_hits.values()) == hits
+        (entry,) = entries(folder)
+        if hits:
+            for path in entry.rglob("*.nbi"):
+                path.unlink()
+            (entry / "seal").write_bytes(cache._seal(entry, (folder / "key").read_bytes()))
+
+
 def test_a_cache_that_cannot_be_made_still_works(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("SD_CLUSTER_CACHE", str(tmp_path / "file" / "cache"))
