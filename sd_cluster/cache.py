@@ -7,6 +7,7 @@ altered or copied from elsewhere does not bear the right seal and is built anew.
 processes may race for one.
 """
 
+import gc
 import hashlib
 import hmac
 import platform
@@ -14,8 +15,8 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -97,7 +98,8 @@ def compiled(
         return _build(recipe, None)
     try:
         (new / _SOURCE).write_text(source, encoding="utf-8")
-        functions = _build(recipe, new)
+        with _seldom_collecting():
+            functions = _build(recipe, new)
         (new / _SEAL).write_bytes(_seal(new, key))
         with suppress(OSError):  # another process was faster; its entry is as good
             new.rename(entry)
@@ -154,13 +156,24 @@ def _sealed(entry: Path, source: str, key: bytes) -> bool:
         return False
 
 
-_WITHIN = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Numba makes millions of objects; looking for circles among them and all else takes a fifth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+_WITHIN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of functions that Python does not call."""
 
 
 def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str, Any]:
     """Compile, with numba's own cache kept inside `entry` where there is one; where it is kept there, it is read."""
-    numba: Any = import_module("numba")
+    import numba
 
     options: dict[str, Any] = {"error_model": "numpy"}
     namespace: dict[str, Any] = {
@@ -191,10 +204,10 @@ def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str,
 def _taken(recipe: _Recipe, entry: Path) -> dict[str, Any]:
     """What an entry keeps: the functions from numba's own cache, or the one that is wanted from its object file."""
     if not recipe.linked:
-        numba: Any = import_module("numba")
+        errors: Any = import_module("numba.core.errors")
         try:
             return _build(recipe, entry, kept=True)
-        except numba.errors.TypingError as error:  # it compiles anew, and what is inner was not compiled
+        except errors.TypingError as error:  # it compiles anew, and what is inner was not compiled
             raise LookupError("outdated") from error
     symbol = (entry / _SYMBOL).read_text(encoding="ascii")
     return {recipe.linked: Linked((entry / _OBJECT).read_bytes(), symbol, recipe.signatures[recipe.linked])}

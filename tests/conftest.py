@@ -12,15 +12,16 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
-APART = ("test_docs.py", "test_features.py")
+APART = ("test_docs.py", "test_features.py", "test_interpreter.py")
 """Files whose tests prepare nothing for one another: each of them may go to any worker."""
-FIRST = ("test_demo.py", "test_docs.py")
+FIRST = ("demo", "resume", "cluster_network", "stages", "posterior", "forward", "ensemble", "docs", "fit")
 """Files that take longest: begun last, one worker would work on them while the others are done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first; all else stays in its order."""
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    places = {f"test_{name}.py": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -82,7 +82,7 @@ def test_random_functions_of_xmile_have_the_mean_that_they_are_given(tmp_path):
     parts = [f"<aux name='x{number}'><eqn>{text}</eqn></aux>" for number, text in enumerate(equations)]
     path = tmp_path / "chances.xmile"
     path.write_text(
-        "<xmile xmlns='http://docs.oasis-open.org/xmile/ns/XMILE/v1.0'><sim_specs><start>0</start><stop>4000</stop>"
+        "<xmile xmlns='http://docs.oasis-open.org/xmile/ns/XMILE/v1.0'><sim_specs><start>0</start><stop>2000</stop>"
         f"<dt>1</dt></sim_specs><model><variables>{''.join(parts)}</variables></model></xmile>"
     )
     run = sd.simulate(sd.load(path), solver=sd.Euler())

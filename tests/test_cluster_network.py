@@ -125,6 +125,7 @@ def test_a_run_says_what_the_equations_written_again_say(barter):
         assert_close(knowledge(its, name), wanted, 1e-9, because=f"'{name}': sums in another order")
 
 
+@pytest.mark.slow
 def test_as_the_file_stands_all_meet_all():
     """60 members at 0.15 each way, themselves included, who learn nothing from themselves."""
     dense = sd.simulate(feature("cluster_network"), solver=sd.Euler(), save=60)
@@ -133,6 +134,7 @@ def test_as_the_file_stands_all_meet_all():
         assert_close(sparse[name], dense[name], 0.01, because="an agency or a service counts itself there")
 
 
+@pytest.mark.slow
 def test_halving_the_step_halves_eulers_error():
     table, changes = sd.contacts.small_world(60, 6, 0.1, seed=1), {"barter": 0.0}
     fine = run(table, changes, 20.0, solver=sd.RungeKutta4(0.0625))["mean knowledge"][-1]
@@ -289,7 +291,7 @@ def test_small_worlds_beat_rings_and_random_contacts_over_twenty_networks():
     check_small_world(range(20))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_small_worlds_also_lead_where_members_find_and_forget_though_by_little():
     """In the whole theory a small world is ahead of both by one percent under barter; under broadcast random is."""
     ends = by_rewiring((0.0, 0.3, 1.0), range(12), {}, 60.0, 0.0625)

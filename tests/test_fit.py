@@ -468,6 +468,7 @@ def test_hsinchu_table_can_be_fitted_by_a_small_model():
     assert _texts(fit, "data")[1] == "Not used, for want of a gauge: exports, firm_exits, new_firms_approved."
 
 
+@pytest.mark.slow
 def test_a_noiseless_twin_of_the_core_model_gives_its_parameters_back(tmp_path):
     model = sd.load("collective_learning")
     truth = {

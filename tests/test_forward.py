@@ -56,6 +56,7 @@ def test_features_agree_with_differences_of_whole_runs(name):
     check_against_differences(feature(name), names, point, reach=reach, outputs=outputs, times=YEARS)
 
 
+@pytest.mark.slow
 def test_collective_learning_agrees_with_differences():
     model = feature("collective_learning")
     names = ["initial trust", "talent flow", "obsolescence rate", "external frontier", "hiring rate"]

@@ -623,9 +623,15 @@ def test_a_history_outlives_kills(tmp_path):
         np.testing.assert_array_equal(history.kept(str(k)), np.random.default_rng(k).standard_normal(200))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-@pytest.mark.parametrize(("method", "workers"), [("nuts", 1), ("ensemble", 1), ("ensemble", 2)])
+@pytest.mark.parametrize(
+    ("method", "workers"),
+    [
+        pytest.param("nuts", 1, marks=pytest.mark.slow),
+        pytest.param("ensemble", 1, marks=pytest.mark.exhaustive),
+        pytest.param("ensemble", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_chains_outlive_kills(tmp_path, method, workers):
     """Workers of a killed process end by themselves, perhaps while the next ones are writing already."""
     target = Gaussian()

@@ -110,9 +110,16 @@ def test_gradients_of_the_full_studies_are_exact(name):
     gradient_agrees(read_fit_study(name).objective())
 
 
-@pytest.mark.slow
 @needs_tables
-@pytest.mark.parametrize("name", ["us_hightech", "us_california", "us_massachusetts", "eu_family"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("us_hightech", marks=pytest.mark.slow),
+        pytest.param("us_california", marks=pytest.mark.exhaustive),
+        pytest.param("us_massachusetts", marks=pytest.mark.exhaustive),
+        pytest.param("eu_family", marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_of_studies_beside_the_checkout_are_exact(name):
     study = read_fit_study(STUDIES / f"{name}.toml")
     objective = replace(study, regions=study.regions[:3]).objective()

@@ -258,6 +258,7 @@ def test_a_chapter_comes_back_from_its_file_as_it_was(tmp_path):
         load_chapter(tmp_path / "two.json")
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said(tmp_path):
     """A study without posterior, profiles and figures held out is one all the same, and the report says what lacks."""
     text = TEXT[: TEXT.index("[hold_out]")].replace("seed = 3", "seed = 3\nprofile = false\nposterior = false")

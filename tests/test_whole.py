@@ -74,6 +74,7 @@ def test_a_chain_of_ten_thousand_stocks(tmp_path, always_whole):
     assert_close(run["all"], run["n"].sum("Cohort"), 1e-12, because="sums in another order")
 
 
+@pytest.mark.slow
 def test_many_equations_of_their_own_are_written_out(tmp_path):
     """Each became a loop for numba to compile, half an hour of it, and a sum of 6,000 stopped Python's compiler."""
     count = 6_000
