@@ -42,6 +42,7 @@ class _Recipe:
     inlined: Mapping[str, Any]
     linked: str
     inner: frozenset[str]
+    reordered: bool
 
 
 def compiled(
@@ -51,6 +52,7 @@ def compiled(
     inlined: Mapping[str, Any] | None = None,
     linked: str = "",
     inner: Collection[str] = (),
+    reordered: bool = False,
 ) -> dict[str, Any]:
     """Compile a kernel's source with numba, or take it from the cache.
 
@@ -63,20 +65,22 @@ def compiled(
     signatures
         Numba signature of each function to compile, by name, callees first.
     inlined
-        Helpers to write into loops over many runs. Where there are any, sums may be reordered and contracted, and
-        the functions let other threads run.
+        Helpers to write into loops over many runs.
     linked
         The one function that is wanted, where it takes arrays and numbers and gives nothing: it is then kept as an
         object file, which needs no numba when it is found again.
     inner
         Functions that only others of these call: they are not made callable from Python, which takes time.
+    reordered
+        Whether sums may be reordered and contracted, so that loops are made of vectors, and other threads may run
+        meanwhile. It is so wherever helpers are written into loops.
 
     Returns
     -------
     functions
         The compiled functions by name, or the one that is wanted.
     """
-    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked, frozenset(inner))
+    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked, frozenset(inner), reordered or bool(inlined))
     root = cache_folder() / "kernels"
     entry = root / _name(recipe)
     try:
@@ -118,7 +122,8 @@ def _name(recipe: _Recipe) -> str:
     codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
     codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        recipe.source, recipe.linked, *sorted(recipe.inner), *map(str, recipe.signatures.items()),
+        recipe.source, recipe.linked, *sorted(recipe.inner), str(recipe.reordered),
+        *map(str, recipe.signatures.items()),
         *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
         __version__, version("numba"), version("llvmlite"), sys.version, platform.machine(),
         llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(),
@@ -180,7 +185,7 @@ def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str,
         name: numba.njit(function, inline="never", **options) if _ours(function) else function
         for name, function in recipe.helpers.items()
     }
-    if recipe.inlined:
+    if recipe.reordered:
         options |= {"fastmath": {"contract", "reassoc", "nsz"}, "nogil": True}
         for name, function in recipe.inlined.items():
             namespace[name] = numba.njit(function, inline="never", error_model="numpy", fastmath={"contract", "nsz"})

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache as once
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +16,7 @@ from sd_cluster.arrays import Whole, parted
 from sd_cluster.errors import SimulationError
 from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
-from sd_cluster.printing import MARCHES, SIGNATURES, SWIFT_EULER, Printer, pipe_name, pipes
+from sd_cluster.printing import AHEAD, MARCHES, SIGNATURES, SWIFT_EULER, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
 from sd_cluster.whole import WholePrinter
 
@@ -275,14 +276,22 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     printer = WholePrinter(model, model.whole)
     source = printer.source()
     if backend == "numba":
-        helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64}
+        helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64, "uint32": np.uint32}
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
-        signatures = {"flows": SIGNATURES["outputs"], **SIGNATURES}
-        swift = {name: signature for name, signature in signatures.items() if name != "rk4"}
-        functions = cache.compiled(source + SWIFT_EULER, helpers, swift)
-        functions["rk4"] = _when_called(lambda: cache.compiled(source + MARCHES, helpers, signatures)["rk4"])
+        signatures = {"flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
+        swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4"}}
+        others = {name: one for name, one in signatures.items() if name != "ahead"}
+        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, reordered=True)
+        slower = once(lambda: cache.compiled(source + MARCHES, helpers, others, reordered=True))
+        functions |= {name: _when_called(slower, name) for name in ("rates", "rk4")}
     else:
-        functions = {**runtime.called(), "uint64": int, "int64": np.int64, "f_fetch": lambda array, place: None}
+        functions = {
+            **runtime.called(),
+            "uint64": int,
+            "int64": np.int64,
+            "uint32": np.uint32,
+            "f_fetch": lambda array, place: None,
+        }
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
 
     def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
@@ -322,14 +331,11 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     )
 
 
-def _when_called(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """A function that is compiled when it is first called."""
-    kept: list[Callable[..., Any]] = []
+def _when_called(compiled: Callable[[], Mapping[str, Callable[..., Any]]], name: str) -> Callable[..., Any]:
+    """One of some functions that are compiled when one of them is first called."""
 
     def called(*arguments: Any) -> Any:
-        if not kept:
-            kept.append(compiled())
-        return kept[0](*arguments)
+        return compiled()[name](*arguments)
 
     return called
 

@@ -31,8 +31,49 @@ MOST_SIDE_BY_SIDE = 8
 FETCH_FROM = 50_000
 """Rows of a sparse table from which on members are asked for ahead; smaller ones lie near by themselves."""
 
-FETCH_AHEAD = 32
-"""How many entries ahead."""
+FETCH_AHEAD = 4
+"""How many rows ahead."""
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Where a sparse table lies in `p`: its size and content do not show in source, so that one source fits others.
+
+    Attributes
+    ----------
+    number
+        Of the table, from nought: `c0` is the place of its columns among the 32-bit words of `p`, `v0` that of its
+        values.
+    start
+        Where in `p` these two places lie, bit by bit; behind them the first entry of each row, and the end.
+    rows
+        How many rows it has.
+    """
+
+    number: int
+    start: int
+    rows: int
+
+    @property
+    def count(self) -> int:
+        """How many numbers lie at its start."""
+        return self.rows + 3
+
+    def begin(self, row: str) -> str:
+        """Source of a row's first entry."""
+        return f"bits[uint64({self.start + 2} + {row})]"
+
+    def end(self, row: str) -> str:
+        """Source of the entry behind a row's last one."""
+        return f"bits[uint64({self.start + 3} + {row})]"
+
+    def column(self, entry: str) -> str:
+        """Source of an entry's column."""
+        return f"int64(near[uint64(c{self.number} + {entry})])"
+
+    def value(self, entry: str) -> str:
+        """Source of an entry's value."""
+        return f"p[uint64(v{self.number} + {entry})]"
 
 
 @dataclass(frozen=True)
@@ -75,7 +116,7 @@ class LoopPrinter(Printer):
     ranges: Ranges
     shapes: dict[str, Shape]
     blocks: Mapping[str, Block]
-    sparse: dict[str, tuple[int, int]]
+    sparse: dict[str, Sparse]
     tables: dict[Sequence[int], int]
     found: dict[tuple[str, str, int], Sequence[int]]
     loops: list[tuple[str, str]]
@@ -209,12 +250,13 @@ class LoopPrinter(Printer):
         self.before = []
         sparse = next((n for n in walk(inner) if isinstance(n, Name) and n.name in self.whole.sparse), None)
         if sparse is not None:
-            heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()), inner)
+            asked, heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()), inner)
         else:
-            heads = []
+            asked, heads = [], []
             for place, index in enumerate(marked.values()):
-                heads.append(f"for j{number}_{place} in range({len(self.ranges.elements(index.removesuffix('!')))}):")
-                self.loops.append((index, f"j{number}_{place}"))
+                begun, loop = gone_through(f"j{number}_{place}", len(self.ranges.elements(index.removesuffix("!"))))
+                heads += begun
+                self.loops.append((index, loop))
         text = self.number(inner)
         step = {
             "sum": f"{total} += {text}", "mean": f"{total} += {text}", "prod": f"{total} *= {text}",
@@ -224,7 +266,7 @@ class LoopPrinter(Printer):
         for head in reversed(heads):
             lines = [head, *(f"    {line}" for line in lines)]
         first = {"prod": "1.0", "vmin": "1e300", "vmax": "-1e300"}.get(call.function, "0.0")
-        self.before = [*outer, f"{total} = {first}", *lines]
+        self.before = [*outer, f"{total} = {first}", *asked, *lines]
         self.loops = outer_loops
         if call.function == "mean":
             return f"({total} / {self.ranges.count(index.removesuffix('!') for index in marked.values())})"
@@ -232,28 +274,29 @@ class LoopPrinter(Printer):
 
     def _sparse_loop(
         self, table: Name, inner: Expression, number: int, marked: Sequence[str], read: Expression
-    ) -> tuple[list[str], Expression]:
+    ) -> tuple[list[str], list[str], Expression]:
         """The loop over what one row of a sparse table holds, and the summand with the table's entry in it.
 
-        In large tables what will be read of members some entries ahead is asked for early: it lies anywhere.
+        What comes first stands before the loop: in large tables what will be read some rows ahead is asked for early,
+        as it lies anywhere, and in a loop of its own, as the sums are then made of vectors.
         """
-        starts, entries = self.sparse[table.name]
+        its = self.sparse[table.name]
         row, column = table.indices
         if list(map(key, marked)) != [key(column)] or not is_factor(table, inner):
             raise ModelError(f"the sparse table '{table.name}' should be a factor in a sum over its second range alone")
         place = self._where(row, *self.shapes[table.name][0])
         k, j = f"k{number}", f"j{number}"
-        heads = [f"for {k} in range(bits[uint64({starts} + {place})], bits[uint64({starts + 1} + {place})]):"]
-        rows = self.whole.sparse[table.name].shape[0]
-        if rows >= FETCH_FROM:
-            ahead, last = f"n{number}", f"bits[uint64({starts + rows})] - 1"
-            self.before.append(f"{ahead} = bits[uint64({entries} + 2 * min({k} + {FETCH_AHEAD}, {last}))]")
-            self.before += self._fetched(read, column, ahead)
-        self.before.append(f"{j} = bits[uint64({entries} + 2 * {k})]")
+        heads = [f"for {k} in range({its.begin(place)}, {its.end(place)}):"]
+        first = []
+        if its.rows >= FETCH_FROM:
+            near, far = (f"min({place} + {FETCH_AHEAD + more}, {its.rows})" for more in (0, 1))
+            first = [f"for {k} in range({its.begin(near)}, {its.begin(far)}):", f"    {j} = {its.column(k)}"]
+            first += [f"    {line}" for line in self._fetched(read, column, j)]
+        self.before.append(f"{j} = {its.column(k)}")
         self.loops.append((column, j))
-        entry = f"\0p[uint64({entries + 1} + 2 * {k})]"
+        entry = f"\0{its.value(k)}"
         self.locals[entry] = entry[1:]
-        return heads, _replaced(inner, table, Name(entry))
+        return first, heads, _replaced(inner, table, Name(entry))
 
     def _fetched(self, read: Expression, column: str, ahead: str) -> list[str]:
         """Lines that ask for what an expression reads of one element of a range."""
@@ -294,7 +337,7 @@ class LoopPrinter(Printer):
         self.sums += 1
         number, outer = self.sums, list(self.loops)
         self.before, self.loops = [], outer[:1]
-        inside, weight = self._sparse_loop(table, product(alike), number, [table.indices[1]], product(inner))
+        asked, inside, weight = self._sparse_loop(table, product(alike), number, [table.indices[1]], product(inner))
         column = self.loops[-1]
         weight_text = self.number(weight)
         lines = [*self.before, f"w{number} = {weight_text}"]
@@ -311,6 +354,7 @@ class LoopPrinter(Printer):
             after += [*self.before, f"{self.blocks[piece.equation.name].vector}[{here}] = {text}"]
         body = [
             *(f"s{number}_{one} = 0.0" for one in range(count)),
+            *asked,
             *inside,
             *(f"    {line}" for line in lines),
             *after,
@@ -320,6 +364,11 @@ class LoopPrinter(Printer):
 
     def _name(self, name: str) -> str:
         return self.locals.get(name) or self._element(name)
+
+
+def gone_through(loop: str, count: int) -> tuple[list[str], str]:
+    """The head of a loop over a range, and source of its number; a range of one element takes no loop."""
+    return ([f"for {loop} in range({count}):"], loop) if count != 1 else ([], "0")
 
 
 def _listed(inside: str, shape: Shape) -> list[str]:

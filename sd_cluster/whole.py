@@ -29,7 +29,7 @@ from sd_cluster.expressions import (
     walk,
 )
 from sd_cluster.fusion import Nest, fused
-from sd_cluster.loops import Block, LoopPrinter, takes_vectors
+from sd_cluster.loops import Block, LoopPrinter, Sparse, gone_through, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting
@@ -114,11 +114,10 @@ class WholePrinter(LoopPrinter):
             place += math.prod(sizes)
         self.half_step, self.length = place, place + 1
         self.tables: dict[Sequence[int], int] = {}
-        self.sparse: dict[str, tuple[int, int]] = {}
-        for name, matrix in self.whole.sparse.items():  # column and value side by side: one table's source fits others
-            rows = matrix.shape[0]
-            self.sparse[name] = self.length, self.length + rows + 1
-            self.length += rows + 1 + 2 * matrix.nnz
+        self.sparse: dict[str, Sparse] = {}
+        for number, (name, matrix) in enumerate(self.whole.sparse.items()):
+            self.sparse[name] = Sparse(number, self.length, matrix.shape[0])
+            self.length += self.sparse[name].count
         self.slots = {name: block.start for name, block in self.blocks.items() if block.vector == "p"}
         visible = [n for n, kind in self.kinds.items() if not isinstance(kind, Table) and not kind.hidden]
         self.visible = [name for name in visible if name not in self.whole.sparse]
@@ -168,14 +167,14 @@ class WholePrinter(LoopPrinter):
                     p[self.blocks[name].start + places] = equation.value if piece.values is None else piece.values
         for numbers, start in self.tables.items():
             p[start : start + len(numbers)] = numbers
-        bits = p.view(np.int64)
-        for name, (starts, entries) in self.sparse.items():
-            matrix = self.whole.sparse[name]
-            bits[starts:entries] = matrix.indptr
-            bits[entries : entries + 2 * matrix.nnz : 2] = matrix.indices
-            p[entries + 1 : entries + 1 + 2 * matrix.nnz : 2] = matrix.data
         pieces = [p]
         end = self.length
+        for name, its in self.sparse.items():
+            matrix, columns = self.whole.sparse[name], np.zeros(-(-self.whole.sparse[name].nnz // 2))
+            columns.view(np.uint32)[: matrix.nnz] = matrix.indices
+            p.view(np.int64)[its.start : its.start + its.count] = [2 * end, end + len(columns), *matrix.indptr]
+            pieces += [columns, matrix.data]
+            end += len(columns) + matrix.nnz
         for name, kind in self.kinds.items():
             if isinstance(kind, Table):
                 for piece in self.pieces[name]:
@@ -199,17 +198,22 @@ class WholePrinter(LoopPrinter):
         return flat
 
     def source(self) -> str:
-        """Source of `constants`, `initial`, `flows`, `rates`, `outputs`, `hold` and `limit`."""
+        """Source of `constants`, `initial`, `flows`, `ahead`, `rates`, `outputs`, `hold` and `limit`.
+
+        `flows` gives what `rates` does but for the sum, and `ahead` gives the stocks a step of Euler's ahead.
+        """
         stocks = [name for name, kind in self.kinds.items() if isinstance(kind, Stock)]
         needed = self._upstream_of(
             part for n in stocks for piece in self.pieces[n] for part in followed(piece.equation)
         )
         nests = self._ordered(self.moving, running, needed)
+        flows, ahead = list(nests), list(nests)
         for piece in (piece for name in stocks for piece in self.pieces[name]):
             assert isinstance(piece.equation, Stock)
-            nest = self._nested(piece, self._rate(piece), [piece.equation.rate])
-            nests.append(replace(nest, names=(f"{piece.equation.name} #rate",)))
-        rates = fused(nests, {name: self.blocks[name] for name in needed})
+            for found, lines in zip((flows, ahead), self._rate(piece), strict=True):
+                nest = self._nested(piece, lines, [piece.equation.rate])
+                found.append(replace(nest, names=(f"{piece.equation.name} #rate",)))
+        passing = {name: self.blocks[name] for name in needed}
         total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
         outputs = fused(self._ordered(self.moving, running, set(self.moving)))
         column = 0
@@ -217,7 +221,9 @@ class WholePrinter(LoopPrinter):
             block = self.blocks[name]
             outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
             column += block.count
-        bits = ["bits = p.view(int64)"] if self.sparse else []
+        bits = ["bits = p.view(int64)", "near = p.view(uint32)"] if self.sparse else []
+        for its in self.sparse.values():
+            bits += [f"c{its.number} = bits[{its.start}]", f"v{its.number} = bits[{its.start + 1}]"]
         starts = [n for n, kind in self.kinds.items() if isinstance(kind, Auxiliary | Stock | Frozen | Held)]
         starts = [name for name in starts if name not in self.constant]
         parts = [
@@ -225,7 +231,8 @@ class WholePrinter(LoopPrinter):
                 "constants(p)", bits + fused(self._ordered(self.constant, running, set(self.constant))), clock=False
             ),
             self._function("initial(t, tick, p, y)", bits + fused(self._ordered(starts, starting, set(starts)))),
-            self._function("flows(t, tick, y, p, dy)", bits + rates),
+            self._function("flows(t, tick, y, p, dy)", bits + fused(flows, passing)),
+            self._function("ahead(t, tick, y, p, dt, dy)", bits + fused(ahead, passing)),
             self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
             self._function("outputs(t, tick, y, p, out)", bits + outputs),
             self._function("hold(t, tick, y, p)", bits + self._holds()),
@@ -351,9 +358,10 @@ class WholePrinter(LoopPrinter):
             if len(places) == 1 and subscript not in self.ranges:
                 terms.append(str(places[0] * stride))
                 continue
-            heads.append(f"for i{number} in range({len(places)}):")
-            self.loops.append((subscript, f"i{number}"))
-            index = self._index(places, f"i{number}")
+            head, loop = gone_through(f"i{number}", len(places))
+            heads += head
+            self.loops.append((subscript, loop))
+            index = self._index(places, loop)
             terms.append(f"({index}) * {stride}" if stride != 1 else index)
         return heads, " + ".join([str(block.start), *terms])
 
@@ -401,16 +409,19 @@ class WholePrinter(LoopPrinter):
             lines = [head, *(f"    {line}" for line in lines)]
         return lines
 
-    def _rate(self, piece: Piece) -> list[str]:
+    def _rate(self, piece: Piece) -> tuple[list[str], list[str]]:
+        """The loops that set a stock's net flow, and those that set the stock a step ahead."""
         stock = piece.equation
         assert isinstance(stock, Stock)
         heads, place = self._nest(piece)
         self.before = []
         text = self.number(stock.rate)
-        body = [*self.before, f"dy[{place}] = {text}"]
-        if stock.non_negative:
-            body += [f"if y[{place}] <= 0.0 and dy[{place}] < 0.0:", f"    dy[{place}] = 0.0"]
-        return self._guarded(piece, heads, body)
+        y, dy = f"y[{place}]", f"dy[{place}]"
+        found = []
+        for now, value in (("0.0", text), (y, f"{y} + dt * {text}")):
+            kept = [f"if {y} <= 0.0 and {dy} < {now}:", f"    {dy} = {now}"] if stock.non_negative else []
+            found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept]))
+        return found[0], found[1]
 
     def _holds(self) -> list[str]:
         held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
