@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from sd_cluster.arrays import Piece, Shape, Whole, parted
 from sd_cluster.errors import ModelError
@@ -76,6 +77,32 @@ class Sparse:
         return f"p[uint64(v{self.number} + {entry})]"
 
 
+LINE = 8
+"""Numbers in one line of the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A copy in which lies side by side what a sum over a sparse table reads of one element: one line of the cache.
+
+    Attributes
+    ----------
+    start, width
+        Where in `p` it begins, and how far apart rows lie: a power of two, so that none goes over two lines.
+    offsets
+        Where in a row each variable begins.
+    """
+
+    start: int
+    width: int
+    offsets: Mapping[str, int]
+
+    @property
+    def label(self) -> str:
+        """What it is called among the variables."""
+        return f"#rows {self.start}"
+
+
 @dataclass(frozen=True)
 class Block:
     """Where a variable lies: in which vector, from where on, and its sizes and strides."""
@@ -110,6 +137,12 @@ class LoopPrinter(Printer):
         Whether single elements are being printed, outside all loops.
     tables
         Index tables, by what they hold, with their places in `p`; more may be added while printing.
+    rows
+        Copies by the variables that lie in them; more may be added, too.
+    side_by_side
+        Those to read from, by the name of the variable and of the loop's number.
+    copies
+        Labels of those that the lines being printed read from.
     """
 
     whole: Whole
@@ -121,6 +154,9 @@ class LoopPrinter(Printer):
     found: dict[tuple[str, str, int], Sequence[int]]
     loops: list[tuple[str, str]]
     before: list[str]
+    rows: dict[tuple[str, ...], Rows]
+    side_by_side: dict[tuple[str, str], Rows]
+    copies: set[str]
     sums: int
     single: bool
     length: int
@@ -195,11 +231,14 @@ class LoopPrinter(Printer):
         if not indices:
             return self._element(name)
         block, shape = self.blocks[name], self.shapes[name]
-        terms = [str(block.start)]
-        for index, (dimension, elements), stride in zip(indices, shape, block.strides, strict=True):
-            place = self._where(index, dimension, elements)
-            terms.append(f"({place}) * {stride}" if stride != 1 else place)
-        return f"{block.vector}[uint64({' + '.join(terms)})]"
+        places = [self._where(index, *position) for index, position in zip(indices, shape, strict=True)]
+        vector, start, strides = block.vector, block.start, block.strides
+        if rows := self.side_by_side.get((name, places[0])):
+            vector, start, strides = "p", rows.start + rows.offsets[name], (rows.width, *strides[1:])
+        terms = [
+            f"({place}) * {stride}" if stride != 1 else place for place, stride in zip(places, strides, strict=True)
+        ]
+        return f"{vector}[uint64({' + '.join([str(start), *terms])})]"
 
     def _where(self, index: str, dimension: str, elements: Sequence[str]) -> str:
         """Source of the place of an index among the elements of a position."""
@@ -286,14 +325,15 @@ class LoopPrinter(Printer):
             raise ModelError(f"the sparse table '{table.name}' should be a factor in a sum over its second range alone")
         place = self._where(row, *self.shapes[table.name][0])
         k, j = f"k{number}", f"j{number}"
+        self.loops.append((column, j))
         heads = [f"for {k} in range({its.begin(place)}, {its.end(place)}):"]
         first = []
         if its.rows >= FETCH_FROM:
+            self._lay_side_by_side(read, column, j)
             near, far = (f"min({place} + {FETCH_AHEAD + more}, {its.rows})" for more in (0, 1))
             first = [f"for {k} in range({its.begin(near)}, {its.begin(far)}):", f"    {j} = {its.column(k)}"]
             first += [f"    {line}" for line in self._fetched(read, column, j)]
         self.before.append(f"{j} = {its.column(k)}")
-        self.loops.append((column, j))
         entry = f"\0{its.value(k)}"
         self.locals[entry] = entry[1:]
         return first, heads, _replaced(inner, table, Name(entry))
@@ -306,11 +346,47 @@ class LoopPrinter(Printer):
             if key(column) not in folded or not isinstance(node, Name) or node.name not in self.blocks:
                 continue
             block = self.blocks[node.name]
+            if rows := self.side_by_side.get((node.name, ahead)):
+                lines[f"f_fetch(p, {rows.start} + {ahead} * {rows.width})"] = None
+                continue
             stride = block.strides[folded.index(key(column))]
             lines[f"f_fetch({block.vector}, {block.start} + {ahead} * {stride})"] = None
             if stride > 2:
                 lines[f"f_fetch({block.vector}, {block.start + stride - 1} + {ahead} * {stride})"] = None
         return list(lines)
+
+    def _lay_side_by_side(self, read: Expression, column: str, loop: str) -> None:
+        """Let what an expression reads of one element come from one row, where it lies apart and fits in one."""
+        found: dict[str, Block] = {}
+        for node in walk(read):
+            if isinstance(node, Name) and node.name in self.blocks and key(column) in map(key, node.indices[:1]):
+                if self._where(node.indices[0], *self.shapes[node.name][0]) != loop:
+                    return
+                found[node.name] = self.blocks[node.name]
+        count = sum(block.strides[0] for block in found.values())
+        if len(found) < 2 or count > LINE:
+            return
+        names = tuple(found)
+        if names not in self.rows:
+            offsets = dict(zip(names, accumulate((found[name].strides[0] for name in names), initial=0), strict=False))
+            width = 1 << (count - 1).bit_length()
+            self.rows[names] = Rows(-(-self.length // LINE) * LINE, width, offsets)
+            self.length = self.rows[names].start + width * found[names[0]].sizes[0]
+        self.side_by_side |= {(name, loop): self.rows[names] for name in names}
+        self.copies.add(self.rows[names].label)
+
+    def _copied(self, names: Sequence[str]) -> list[str]:
+        """Loops that fill a copy."""
+        rows, lines = self.rows[tuple(names)], [f"for i0 in range({self.blocks[names[0]].sizes[0]}):"]
+        for name in names:
+            block = self.blocks[name]
+            its, own = rows.start + rows.offsets[name], "i0" if block.strides[0] == 1 else f"(i0) * {block.strides[0]}"
+            to, value = f"p[{its} + i0 * {rows.width}", f"{block.vector}[{block.start} + {own}"
+            if block.strides[0] == 1:
+                lines.append(f"    {to}] = {value}]")
+            else:
+                lines += [f"    for i1 in range({block.strides[0]}):", f"        {to} + i1] = {value} + i1]"]
+        return lines
 
     def _side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:
         """Loops of a variable over a sparse table's rows and one short range more, whose sums are taken side by side.

@@ -104,13 +104,10 @@ def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
             if (last - first) % 2 == 1:
                 y[:] = now
             return -1
-        ahead(t, t, now, p, dt, then)
+        wild = ahead(t, t, now, p, dt, then)
         hold(t, t, now, p)
-        wild = 0
-        for j in range(len(y)):
-            wild += 0 if then[j] - then[j] == 0.0 else 1
         limit(then)
-        if wild:
+        if not wild == 0.0:
             for j in range(len(y)):
                 before[j] = now[j]
                 y[j] = then[j]
@@ -140,8 +137,8 @@ SIGNATURES = {
 }
 """Types of the printed functions and of the loops, as numba writes them."""
 
-AHEAD = f"void(float64, float64, {_V}, {_V}, float64, {_V})"
-"""Type of the function that gives the stocks a step ahead, where arrays are kept whole."""
+AHEAD = f"float64(float64, float64, {_V}, {_V}, float64, {_V})"
+"""Type of the function that gives the stocks a step ahead, where arrays are kept whole; nought if all are finite."""
 
 
 def pipe_name(name: str) -> str:

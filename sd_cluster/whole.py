@@ -8,7 +8,7 @@ indices are taken without sign).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -29,7 +29,7 @@ from sd_cluster.expressions import (
     walk,
 )
 from sd_cluster.fusion import Nest, fused
-from sd_cluster.loops import Block, LoopPrinter, Sparse, gone_through, takes_vectors
+from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting
@@ -59,6 +59,9 @@ class WholePrinter(LoopPrinter):
         self.loops: list[tuple[str, str]] = []
         self.before: list[str] = []
         self.found: dict[tuple[str, str, int], Sequence[int]] = {}
+        self.rows: dict[tuple[str, ...], Rows] = {}
+        self.side_by_side: dict[tuple[str, str], Rows] = {}
+        self.copies: set[str] = set()
         self.sums, self.single = 0, False
 
     def _reads(self, expressions: Iterable[Expression]) -> set[str]:
@@ -200,7 +203,8 @@ class WholePrinter(LoopPrinter):
     def source(self) -> str:
         """Source of `constants`, `initial`, `flows`, `ahead`, `rates`, `outputs`, `hold` and `limit`.
 
-        `flows` gives what `rates` does but for the sum, and `ahead` gives the stocks a step of Euler's ahead.
+        `flows` gives what `rates` does but for the sum. `ahead` gives the stocks a step of Euler's ahead, and a number
+        that is nought if they are finite.
         """
         stocks = [name for name, kind in self.kinds.items() if isinstance(kind, Stock)]
         needed = self._upstream_of(
@@ -210,12 +214,13 @@ class WholePrinter(LoopPrinter):
         flows, ahead = list(nests), list(nests)
         for piece in (piece for name in stocks for piece in self.pieces[name]):
             assert isinstance(piece.equation, Stock)
-            for found, lines in zip((flows, ahead), self._rate(piece), strict=True):
-                nest = self._nested(piece, lines, [piece.equation.rate])
-                found.append(replace(nest, names=(f"{piece.equation.name} #rate",)))
+            flow, further = self._rate(piece)
+            nest = replace(self._nested(piece, flow, [piece.equation.rate]), names=(f"{piece.equation.name} #rate",))
+            flows.append(nest)
+            ahead.append(replace(nest, lines=further))
         passing = {name: self.blocks[name] for name in needed}
         total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
-        outputs = fused(self._ordered(self.moving, running, set(self.moving)))
+        outputs = self._fused(self._ordered(self.moving, running, set(self.moving)))
         column = 0
         for name in self.visible:
             block = self.blocks[name]
@@ -228,11 +233,16 @@ class WholePrinter(LoopPrinter):
         starts = [name for name in starts if name not in self.constant]
         parts = [
             self._function(
-                "constants(p)", bits + fused(self._ordered(self.constant, running, set(self.constant))), clock=False
+                "constants(p)",
+                bits + self._fused(self._ordered(self.constant, running, set(self.constant))),
+                clock=False,
             ),
-            self._function("initial(t, tick, p, y)", bits + fused(self._ordered(starts, starting, set(starts)))),
-            self._function("flows(t, tick, y, p, dy)", bits + fused(flows, passing)),
-            self._function("ahead(t, tick, y, p, dt, dy)", bits + fused(ahead, passing)),
+            self._function("initial(t, tick, p, y)", bits + self._fused(self._ordered(starts, starting, set(starts)))),
+            self._function("flows(t, tick, y, p, dy)", bits + self._fused(flows, passing)),
+            self._function(
+                "ahead(t, tick, y, p, dt, dy)",
+                [*bits, "wild = 0.0", *self._fused(ahead, passing), "return wild"],
+            ),
             self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
             self._function("outputs(t, tick, y, p, out)", bits + outputs),
             self._function("hold(t, tick, y, p)", bits + self._holds()),
@@ -289,6 +299,17 @@ class WholePrinter(LoopPrinter):
                     nests.append(self._nested(piece, self._assigned(piece, value), read))
         return nests
 
+    def _fused(self, nests: Sequence[Nest], passing: Mapping[str, Block] | None = None) -> list[str]:
+        """Source of loops, and of those before them that fill the copies they read from."""
+        found: list[Nest] = []
+        labels = {rows.label: names for names, rows in self.rows.items()}
+        for nest in nests:
+            for label in sorted(labels.keys() & nest.reads):
+                names = frozenset(labels[label])
+                found.append(Nest((label,), self._copied(labels.pop(label)), names, names, own=True))
+            found.append(nest)
+        return fused(found, passing)
+
     def _nested(self, piece: Piece, lines: list[str], read: Sequence[Expression | None]) -> Nest:
         """The loops of one piece, with what they read, and what of it at the number of the outermost loop alone."""
         parts = [part for part in read if part is not None]
@@ -300,7 +321,8 @@ class WholePrinter(LoopPrinter):
                 apart.add(name)
         name, reads = piece.equation.name, self._reads(parts)
         own = bool(piece.subscripts) and self._outermost(name, piece.subscripts[0])
-        return Nest((name,), lines, frozenset(reads), frozenset(reads - apart), own)
+        copies, self.copies = self.copies, set()
+        return Nest((name,), lines, frozenset(reads | copies), frozenset(reads - apart), own)
 
     def _outermost(self, name: str, index: str) -> bool:
         """Whether an index in the first position of a variable stands for the number of the outermost loop."""
@@ -418,15 +440,15 @@ class WholePrinter(LoopPrinter):
         text = self.number(stock.rate)
         y, dy = f"y[{place}]", f"dy[{place}]"
         found = []
-        for now, value in (("0.0", text), (y, f"{y} + dt * {text}")):
+        for now, value, finite in (("0.0", text, []), (y, f"{y} + dt * {text}", [f"wild += {dy} - {dy}"])):
             kept = [f"if {y} <= 0.0 and {dy} < {now}:", f"    {dy} = {now}"] if stock.non_negative else []
-            found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept]))
+            found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept, *finite]))
         return found[0], found[1]
 
     def _holds(self) -> list[str]:
         held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
         parts = [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
-        lines = fused(self._ordered(self.moving, running, self._upstream_of(parts))) if held else []
+        lines = self._fused(self._ordered(self.moving, running, self._upstream_of(parts))) if held else []
         for name in held:
             for piece in self._sorted(name):
                 assert isinstance(piece.equation, Held)
