@@ -1,8 +1,9 @@
 """What does a step of a million members with ten million contacts cost, beside numba loops, and how much memory?
 
-One Euler step of `cluster_network`, one thread, in turn with
+An Euler step of `cluster_network`, one thread, a quarter of a run of four, in turn with
 
-- the loops of ../shared/bench (`net.py`, `net2.py`), which read one number of each contact and multiply it;
+- the loops of ../shared/bench (`net.py`, `net2.py`), which read one number of each contact, or eight that lie side by
+  side, and multiply them;
 - a loop by hand over the same contacts that does what the model asks of each: it reads all fields and works out the
   terms of exchange. The rest of the model's step (own learning, trust, ability) is not in it.
 
@@ -23,24 +24,27 @@ import sd_cluster as sd
 
 MEMBERS, CONTACTS = 1_000_000, 10
 BENCH = Path(__file__).resolve().parents[2] / "shared" / "bench"
-REPEATS = 7
+REPEATS = 11
+STEPS = 4
 
 
 def bench_loops(table):
     """One step of each loop of the bench on a table, one thread."""
     sys.path.insert(0, str(BENCH))
     from net import step_w1
-    from net2 import mk
+    from net2 import mk, mkb
 
     rng = np.random.default_rng(0)
     knowledge, out, shared = rng.random(MEMBERS) * 5, np.empty(MEMBERS), np.empty(MEMBERS)
     signed = table.indptr.astype(np.int32), table.indices.astype(np.int32)
     unsigned = table.indptr.astype(np.uint32), table.indices.astype(np.uint32)
-    plain, fast = mk(False, False), mk(True, False)
+    plain, fast, eightfold = mk(False, False), mk(True, False), mkb(False)
+    eight = [np.repeat(one[:, np.newaxis], 8, axis=1) for one in (knowledge, out, shared)]
     return {
         "net.py, one thread": lambda: step_w1(*signed, table.data, knowledge, out, shared, 0.06),
         "net2.py": lambda: plain(*unsigned, table.data, knowledge, out, shared, 0.06),
         "net2.py, fastmath": lambda: fast(*unsigned, table.data, knowledge, out, shared, 0.06),
+        "net2.py, eight numbers": lambda: eightfold(*unsigned, table.data, *eight, 0.06),
     }
 
 
@@ -75,8 +79,8 @@ def by_hand(table, fields):
     return lambda: learn(starts, columns, table.data, known, reserve, learnt, 1.0)
 
 
-def step_of(table, fields):
-    """A simulation, and one Euler step of it on its own arrays."""
+def steps_of(table, fields):
+    """A simulation, and some Euler steps of it on its own arrays."""
     begin = time.perf_counter()
     model = sd.load("cluster_network", sizes={"member": MEMBERS, "field": fields}, tables={"contact": table})
     simulation = sd.Simulation(model, solver=sd.Euler())
@@ -84,7 +88,7 @@ def step_of(table, fields):
     kernel, y, p = simulation._kernel, simulation._y, simulation._p
     room, before, rows = np.zeros(len(y)), np.zeros(2 * len(y) + 1), np.zeros(0, dtype=np.int64)
     out = np.zeros((0, len(kernel.names)))
-    return simulation, lambda: kernel.euler(0.0, 0.0625, 0, 1, rows, 0, y, p, room, before, out)
+    return simulation, lambda: kernel.euler(0.0, 0.0625, 0, STEPS, rows, 0, y, p, room, before, out)
 
 
 def measure(fields):
@@ -93,15 +97,16 @@ def measure(fields):
         ("small world", sd.contacts.small_world(MEMBERS, CONTACTS, 0.1, seed=1)),
     ):
         print(f"\n{kind}, {fields} field(s), {table.nnz:,} contacts; load {os.getloadavg()[0]:.1f}", flush=True)
-        simulation, step = step_of(table, fields)
+        simulation, steps = steps_of(table, fields)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        jobs = {"model": step, **bench_loops(table), "the same by hand": by_hand(table, fields)}
+        jobs = {"model": steps, **bench_loops(table), "the same by hand": by_hand(table, fields)}
         seconds = in_turn(list(jobs.values()), REPEATS)
+        seconds[:, 0] /= STEPS
         print(f"model: {np.median(seconds[:, 0]) * 1e3:.0f} ms a step; peak memory up to here {peak:.2f} GiB")
         for place, name in enumerate(list(jobs)[1:], 1):
             ratio = np.median(seconds[:, 0] / seconds[:, place])
             print(f"{name}: {np.median(seconds[:, place]) * 1e3:.0f} ms; model / loop {ratio:.2f}", flush=True)
-        del simulation, step, jobs
+        del simulation, steps, jobs
 
 
 def main():

@@ -15,7 +15,7 @@ import numpy as np
 from sd_cluster import cache, ordering, runtime
 from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.jumps import jumps
-from sd_cluster.kernel import Floats, blame_start, blame_step, compile_model, finite
+from sd_cluster.kernel import Floats, aligned_zeros, blame_start, blame_step, compile_model, finite
 from sd_cluster.lanes import l_exp, l_ln
 from sd_cluster.model import Horizon, Model
 from sd_cluster.moments import chosen_horizon, controls, refuse_moving, save_times, steps_of
@@ -251,7 +251,7 @@ class ForwardRunner:
         n = len(self._plain.stocks)
         y, dy, before = np.zeros(n), np.empty(n), np.zeros(2 * n + 1)
         piped = sum(int(p[int(p[slot])]) for slot in kernel.pipe_slots) * kernel.width
-        g, w = np.zeros(kernel.lengths[0]), _aligned_zeros(kernel.lengths[1] + piped)
+        g, w = np.zeros(kernel.lengths[0]), aligned_zeros(kernel.lengths[1] + piped)
         out = np.empty((len(self._rows), len(self.outputs)))
         jac = np.empty((len(self._rows), len(self.outputs), len(self.names)))
         start, step = self.horizon.start, self.horizon.step
@@ -286,13 +286,6 @@ class ForwardRunner:
                     variable=self.outputs[column],
                 )
         raise AssertionError("all values are finite")
-
-
-def _aligned_zeros(length: int) -> Floats:
-    """Zeros that begin where a line of the processor's cache begins."""
-    raw = np.zeros(length + 8)
-    first = (-raw.ctypes.data % 64) // 8
-    return raw[first : first + length]
 
 
 def _check_names(model: Model, names: Sequence[str]) -> None:

@@ -49,15 +49,24 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
         In an order in which each reads what earlier ones set.
     passing
         Where variables lie that nobody reads after these loops. Those of them that are read in their own pass alone
-        are kept for one round of it: a number in a variable, a row of numbers in the block's first row.
+        are kept for one round of it: a number in a variable, a row of numbers in the block's first row. What follows
+        from stocks and constants of its own row by a line is worked out again in each pass that reads it.
     """
     nests = list(nests)
     places = _late(nests, _early(nests))
+    for number, nest in reversed(list(enumerate(nests))):
+        if passing and nest.names[0] in passing and _is_short(nest, nests):
+            again = _again(nest, places[number], nests, places)
+            nests[number + 1 : number + 1] = [nest] * len(again)
+            places[number + 1 : number + 1] = again
     together: dict[tuple[int, str], list[Nest]] = {}
     touched: dict[str, set[tuple[int, str]]] = {}
+    made: dict[str, set[tuple[int, str]]] = {}
     apart: set[str] = set()
     for nest, place in zip(nests, places, strict=True):
         together.setdefault(place, []).append(nest)
+        for name in nest.names:
+            made.setdefault(name, set()).add(place)
         for name in nest.reads.union(nest.names):
             touched.setdefault(name, set()).add(place)
         apart |= nest.reads - nest.along
@@ -65,10 +74,30 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
     for _, one in sorted(together.items(), key=lambda item: item[0][0]):
         own = [*one[0].lines, *(line for nest in one[1:] for line in nest.lines[1:])]
         for name in dict.fromkeys(nest.names[0] for nest in one if nest.own):
-            if passing and name in passing and name not in apart and len(touched[name]) == 1:
+            if passing and name in passing and name not in apart and touched[name] == made[name]:
                 own = _kept_for_a_round(own, passing[name])
         lines += own
     return lines
+
+
+def _is_short(nest: Nest, nests: Sequence[Nest]) -> bool:
+    """Whether a variable follows by one line from what is there already at the number of the outermost loop."""
+    set_here = {name for other in nests for name in other.names}
+    return nest.own and nest.reads == nest.along and not nest.reads & set_here and len(nest.lines) <= 3
+
+
+def _again(
+    nest: Nest, place: tuple[int, str], nests: Sequence[Nest], places: Sequence[tuple[int, str]]
+) -> list[tuple[int, str]]:
+    """Further passes in which a variable is read; none if it is read elsewhere than at the number of their loop."""
+    name = nest.names[0]
+    found = []
+    for other, its in zip(nests, places, strict=True):
+        if other is not nest and name in other.reads | {*other.names}:
+            if name in other.names or name not in other.along or its[1] != place[1]:
+                return []
+            found.append(its)
+    return sorted({*found} - {place})
 
 
 def _early(nests: Sequence[Nest]) -> list[tuple[int, str]]:

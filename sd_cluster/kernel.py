@@ -160,7 +160,8 @@ class WholeKernel(Kernel):
     def vector(self, values: Mapping[str, float], tables: Mapping[str, Table] | None = None) -> Any:
         """A vector `p` with the given parameter values; a value for an array is that of all its elements."""
         assert self.printer is not None
-        p = self._whole_vector.copy()
+        p = aligned_zeros(len(self._whole_vector))
+        p[:] = self._whole_vector
         for name, value in values.items():
             block = self.printer.blocks[name]
             p[block.start : block.start + block.count] = value
@@ -379,6 +380,13 @@ def settle_constants(kernel: Kernel, t: float, p: Any) -> None:
         if finite(p):
             return
     raise blame_start(kernel, t, t, p)
+
+
+def aligned_zeros(length: int) -> Floats:
+    """Zeros that begin where a line of the processor's cache begins."""
+    raw = np.zeros(length + 8)
+    first = (-raw.ctypes.data % 64) // 8
+    return raw[first : first + length]
 
 
 def finite(values: Any) -> bool:

@@ -43,8 +43,8 @@ class Sparse:
     Attributes
     ----------
     number
-        Of the table, from nought: `c0` is the place of its columns among the 32-bit words of `p`, `v0` that of its
-        values.
+        Of the table, from nought: `columns0` is the place of its columns among the 32-bit words of `p`, `values0` that
+        of its values.
     start
         Where in `p` these two places lie, bit by bit; behind them the first entry of each row, and the end.
     rows
@@ -70,11 +70,11 @@ class Sparse:
 
     def column(self, entry: str) -> str:
         """Source of an entry's column."""
-        return f"int64(near[uint64(c{self.number} + {entry})])"
+        return f"int64(near[uint64(columns{self.number} + {entry})])"
 
     def value(self, entry: str) -> str:
         """Source of an entry's value."""
-        return f"p[uint64(v{self.number} + {entry})]"
+        return f"p[uint64(values{self.number} + {entry})]"
 
 
 LINE = 8
@@ -142,7 +142,7 @@ class LoopPrinter(Printer):
     side_by_side
         Those to read from, by the name of the variable and of the loop's number.
     copies
-        Labels of those that the lines being printed read from.
+        Those that the lines being printed read from, by the name of the variable and its first index.
     """
 
     whole: Whole
@@ -156,7 +156,7 @@ class LoopPrinter(Printer):
     before: list[str]
     rows: dict[tuple[str, ...], Rows]
     side_by_side: dict[tuple[str, str], Rows]
-    copies: set[str]
+    copies: dict[tuple[str, ...], Rows]
     sums: int
     single: bool
     length: int
@@ -373,19 +373,19 @@ class LoopPrinter(Printer):
             self.rows[names] = Rows(-(-self.length // LINE) * LINE, width, offsets)
             self.length = self.rows[names].start + width * found[names[0]].sizes[0]
         self.side_by_side |= {(name, loop): self.rows[names] for name in names}
-        self.copies.add(self.rows[names].label)
+        self.copies |= {(name, key(column)): self.rows[names] for name in names}
 
     def _copied(self, names: Sequence[str]) -> list[str]:
         """Loops that fill a copy."""
         rows, lines = self.rows[tuple(names)], [f"for i0 in range({self.blocks[names[0]].sizes[0]}):"]
         for name in names:
             block = self.blocks[name]
-            its, own = rows.start + rows.offsets[name], "i0" if block.strides[0] == 1 else f"(i0) * {block.strides[0]}"
-            to, value = f"p[{its} + i0 * {rows.width}", f"{block.vector}[{block.start} + {own}"
-            if block.strides[0] == 1:
-                lines.append(f"    {to}] = {value}]")
-            else:
-                lines += [f"    for i1 in range({block.strides[0]}):", f"        {to} + i1] = {value} + i1]"]
+            place, stride = rows.start + rows.offsets[name], block.strides[0]
+            heads, loop = gone_through("i1", stride)
+            own = "i0" if stride == 1 else f"(i0) * {stride}"
+            within = f" + {loop}" if len(block.sizes) > 1 else ""
+            line = f"p[{place} + i0 * {rows.width}{within}] = {block.vector}[{block.start} + {own}{within}]"
+            lines += [f"    {part}" for part in ([*heads, f"    {line}"] if heads else [line])]
         return lines
 
     def _side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:

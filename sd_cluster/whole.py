@@ -61,7 +61,7 @@ class WholePrinter(LoopPrinter):
         self.found: dict[tuple[str, str, int], Sequence[int]] = {}
         self.rows: dict[tuple[str, ...], Rows] = {}
         self.side_by_side: dict[tuple[str, str], Rows] = {}
-        self.copies: set[str] = set()
+        self.copies: dict[tuple[str, ...], Rows] = {}
         self.sums, self.single = 0, False
 
     def _reads(self, expressions: Iterable[Expression]) -> set[str]:
@@ -228,7 +228,7 @@ class WholePrinter(LoopPrinter):
             column += block.count
         bits = ["bits = p.view(int64)", "near = p.view(uint32)"] if self.sparse else []
         for its in self.sparse.values():
-            bits += [f"c{its.number} = bits[{its.start}]", f"v{its.number} = bits[{its.start + 1}]"]
+            bits += [f"columns{its.number} = bits[{its.start}]", f"values{its.number} = bits[{its.start + 1}]"]
         starts = [n for n, kind in self.kinds.items() if isinstance(kind, Auxiliary | Stock | Frozen | Held)]
         starts = [name for name in starts if name not in self.constant]
         parts = [
@@ -314,15 +314,18 @@ class WholePrinter(LoopPrinter):
         """The loops of one piece, with what they read, and what of it at the number of the outermost loop alone."""
         parts = [part for part in read if part is not None]
         self._nest(piece)
-        apart = set()
+        copies, self.copies = self.copies, {}
+        reads, apart = {rows.label for rows in copies.values()}, set()
         for node in (node for part in parts for node in walk(part) if isinstance(node, Name | Lookup)):
             name = node.name if isinstance(node, Name) else node.table
+            if not name or (name, *map(key, node.indices[:1])) in copies:
+                continue
+            reads.add(name)
             if not (node.indices and name in self.blocks and self._outermost(name, node.indices[0])):
                 apart.add(name)
-        name, reads = piece.equation.name, self._reads(parts)
+        name = piece.equation.name
         own = bool(piece.subscripts) and self._outermost(name, piece.subscripts[0])
-        copies, self.copies = self.copies, set()
-        return Nest((name,), lines, frozenset(reads | copies), frozenset(reads - apart), own)
+        return Nest((name,), lines, frozenset(reads), frozenset(reads & self.kinds.keys() - apart), own)
 
     def _outermost(self, name: str, index: str) -> bool:
         """Whether an index in the first position of a variable stands for the number of the outermost loop."""

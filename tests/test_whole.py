@@ -152,18 +152,61 @@ def test_a_variable_over_both_ranges_of_a_sparse_table_is_worked_out_where_it_is
         second["terms"]
 
 
-@pytest.mark.parametrize("fields", [1, 3])
-def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields):
-    """Large tables alone do so; the last entries ask for the last one again."""
+WOVEN = """
+    own[Member,Field] = INTEG(found-loss*own[Member,Field], start[Member,Field])
+    learnt[Member,Field] = INTEG(taught[Member,Field]-loss*learnt[Member,Field], 0)
+    trust[Member] = INTEG(rate*(1-trust[Member])-loss*trust[Member]*all[Member]/(9+all[Member]), 0.2)
+    all[Member] = SUM(k[Member,Field!])
+    k[Member,Field] = own[Member,Field]+learnt[Member,Field]
+    taught[Member,Field] = trust[Member]*rate*met[Member,Field]
+    met[Member,Field] = SUM(contact[Member,Other!]*terms[Member,Other!]*MAX(0, gap[Member,Other!,Field]))
+    terms[Member,Other] = trust[Other]*reserve[Other]/(1+SUM(gap[Member,Other,Subject!]*gap[Member,Other,Subject!]))
+    gap[Member,Other,Subject] = k[Other,Subject]-k[Member,Subject]
+    contact[Member,Other] = 0.3
+    reserve[Member] = 1/Member
+    start[Member,Field] = Member*Field+1/(Field+Member)
+    rate = 0.1
+    loss = 0.3
+    found = 2
+"""
+"""What lies apart for a member, two parts of it stocks, is read of others and of oneself."""
+
+
+@pytest.mark.parametrize("fields", [1, 3, 12])
+@pytest.mark.parametrize("equations", [COUPLED, WOVEN], ids=["coupled", "woven"])
+def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields, equations):
+    """Large tables alone do so, and have what is read of a member in one row; the last rows have none ahead."""
     ranges = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Field": f"(f1-f{fields})", "Subject": f"(f1-f{fields})"}
     table = {"contact": scipy.sparse.random_array((9, 9), density=0.4, rng=1, format="csr")}
-    plain = sd.simulate(load(tmp_path, COUPLED, ranges, tables=table), solver=sd.Euler(), backend="python")
+    solvers = (sd.Euler(), sd.RungeKutta4()) if fields == 3 else (sd.Euler(),)
+    plain = [
+        sd.simulate(load(tmp_path, equations, ranges, tables=table), solver=solver, backend="python")
+        for solver in solvers
+    ]
     monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
     for backend in ("python", "numba"):
-        model = load(tmp_path, COUPLED, ranges, tables=table)
-        run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+        model = load(tmp_path, equations, ranges, tables=table)
         assert "f_fetch" in compile_model(model, backend).source
-        assert_close(run["k"].to_numpy(), plain["k"].to_numpy(), 1e-12, because="machine maths against Python's")
+        assert bool(compile_model(model, backend).printer.rows) == (equations is WOVEN and fields < 8)
+        for solver, before in zip(solvers, plain, strict=True):
+            run = sd.simulate(model, solver=solver, backend=backend)
+            for name in ("k", "trust")[: 1 + (equations is WOVEN)]:
+                assert_close(run[name].to_numpy(), before[name].to_numpy(), 1e-12, because="sums in another order")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_eulers_steps_from_one_vector_to_the_other_end_in_the_first(tmp_path, steps):
+    model = network(tmp_path, 9, tables={"contact": contacts(9)})
+    plain, fast = (
+        sd.simulate(model, solver=sd.Euler(), backend=backend, horizon=(0, steps * 0.125))
+        for backend in ("python", "numba")
+    )
+    assert_close(fast["k"].to_numpy(), plain["k"].to_numpy(), 1e-13, because="sums in another order")
+    halting = sd.Simulation(model, solver=sd.Euler(), backend="numba")
+    for part in (1, 2):
+        halting.run_to(part * steps * 0.125)
+    again = sd.simulate(model, solver=sd.Euler(), backend="python", horizon=(0, steps * 0.25))
+    assert_close(halting.run()["k"].to_numpy()[-1], again["k"].to_numpy()[-1], 1e-13, because="sums in another order")
 
 
 def test_a_variable_read_within_a_sum_over_its_own_range_is_told(tmp_path):
