@@ -1,6 +1,7 @@
 """Named ranges of array variables: their elements, and which element of one stands for which of another."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,11 +25,14 @@ class Range:
         Names of its elements, in order.
     mapped
         For each range it maps to, by its key: the elements there, by their keys, and the element here for each.
+    joined
+        For each range it maps to, by its key: the elements here, by their keys, that share one there, and that one.
     """
 
     name: str
     elements: tuple[str, ...]
     mapped: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False, compare=False)
+    joined: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False, compare=False)
 
 
 class Ranges:
@@ -86,6 +90,7 @@ class Ranges:
     def _range(self, item: RangeDefinition) -> Range:
         own = self._elements[key(item.name)]
         mapped: dict[str, dict[str, str]] = {}
+        joined: dict[str, dict[str, str]] = {}
         for target, entries in item.mappings:
             if key(target) not in self._elements:
                 raise ModelError(f"range '{item.name}' maps to '{target}', which is not defined")
@@ -94,8 +99,11 @@ class Ranges:
                 raise ModelError(
                     f"range '{item.name}' has {len(own)} elements, what it maps to in '{target}' has {len(groups)}"
                 )
-            mapped[key(target)] = {key(name): here for here, group in zip(own, groups, strict=True) for name in group}
-        return Range(clean(item.name), own, mapped)
+            pairs = [(name, here) for here, group in zip(own, groups, strict=True) for name in group]
+            times = Counter(key(name) for name, _ in pairs)
+            mapped[key(target)] = {key(name): here for name, here in pairs if times[key(name)] == 1}
+            joined[key(target)] = {key(here): name for name, here in pairs if times[key(name)] > 1}
+        return Range(clean(item.name), own, mapped, joined)
 
     def __contains__(self, name: str) -> bool:
         return key(name) in self._elements
@@ -183,6 +191,8 @@ class Ranges:
                 if key(here) == key(element)]  # fmt: skip
         if len(back) == 1:
             return self._names[back[0]]
+        if source is not None and key(element) in (joined := source.joined.get(key(wanted), {})):
+            return joined[key(element)]
         place = self.place(wanted, element)
         if place is not None:
             return self._elements[key(wanted)][place]

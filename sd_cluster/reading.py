@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,25 +101,12 @@ def load(
         raise ReadingError(f"{path.name}: {error}") from None
     lowering = Lowering(path.name, source, ranges, outside, KNOWN)
     lowering.run()
-    while True:  # an array that means nothing for some element is one fault more
-        pieces, unsupported = _readable(path, lowering)
-        sparse = _sparse(path, tables or {}, pieces, ranges)
-        _check_names(path, pieces, ranges)
-        size = sum(ranges.count(piece.subscripts) for piece in pieces)
-        try:
-            large = bool(sparse) or size > MOST_WRITTEN or size > max(WHOLE_FROM, WHOLE_PIECE * len(pieces))
-            inner, where_read = worked_out_where_read(pieces, sparse)
-            found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
-            break
-        except WritingOutError as error:
-            for name, fault in error.faults.items():
-                lowering.faults.setdefault(_owner(name, lowering), fault)
-        except ModelError as error:
-            raise ReadingError(f"{path.name}, variable {error}") from None
-    told = _warnings(unsupported)
+    taken = _taken(path, lowering, ranges, tables or {})
+    told = _warnings(taken.unsupported)
     if told:
         warnings.warn(f"{path.name}: {told[0]}", ReadingWarning, stacklevel=2)
-    found, moving = _moving_apart(path, found, whole=large)
+    whole = taken.inner is not None
+    found, moving = _moving_apart(path, taken.found, whole=whole)
     horizon = _horizon(path, found.equations)
     model = Model(
         name=path.stem,
@@ -133,30 +120,75 @@ def load(
             *outside.notes,
             *told,
             *_own_step(path, found.equations, horizon),
-            *_where_read(where_read),
+            *_where_read(taken.where_read),
         ),
         arrays={
             name: shape
             for name, shape in found.shapes.items()
-            if _owner(name, lowering) == name and name not in where_read
+            if _owner(name, lowering) == name and name not in taken.where_read
         },
-        unsupported=unsupported,
+        unsupported=taken.unsupported,
         origin=source,
-        whole=Whole(_with_controls(inner, horizon), ranges, sparse) if large else None,
+        whole=Whole(_with_controls(taken.inner, horizon), ranges, taken.sparse) if taken.inner is not None else None,
         moving=moving,
     )
-    if model.whole is None:
+    if not whole:
         check_circles(model)
     if check_units is False:
         return model
     try:
-        clashes = check_model_units(model, None if model.whole is not None else found.first)
+        clashes = check_model_units(model, None if whole else found.first)
     except UnitsError as error:
         if check_units:
             raise
         clashes = (f"units clash in {len(error.clashes)} equation(s), as sd.check tells in full: {error.clashes[0]}",)
         warnings.warn(clashes[0], UnitsWarning, stacklevel=2)
     return replace(model, notes=(*model.notes, *clashes))
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a file's equations became.
+
+    Attributes
+    ----------
+    found
+        Equations and shapes of arrays.
+    unsupported
+        Why the variables that cannot be computed cannot.
+    inner
+        Equations over their ranges, where arrays are kept whole.
+    where_read
+        Variables that are worked out where a sum over a sparse table reads them.
+    sparse
+        Sparse tables by name.
+    """
+
+    found: WrittenOut
+    unsupported: dict[str, str]
+    inner: tuple[Piece, ...] | None
+    where_read: Sequence[str]
+    sparse: dict[str, Any]
+
+
+def _taken(path: Path, lowering: Lowering, ranges: Ranges, tables: Mapping[str, Any]) -> _Taken:
+    """Write arrays out, or keep them whole; an array that means nothing for some element is one fault more."""
+    while True:
+        pieces, unsupported = _readable(path, lowering)
+        sparse = _sparse(path, tables, pieces, ranges)
+        _check_names(path, pieces, ranges)
+        size = sum(ranges.count(piece.subscripts) for piece in pieces)
+        try:
+            large = bool(sparse) or size > MOST_WRITTEN or size > max(WHOLE_FROM, WHOLE_PIECE * len(pieces))
+            inner, where_read = worked_out_where_read(pieces, sparse)
+            found = kept_whole(pieces, ranges, {*sparse, *where_read}) if large else written_out(pieces, ranges)
+        except WritingOutError as error:
+            for name, fault in error.faults.items():
+                lowering.faults.setdefault(_owner(name, lowering), fault)
+        except ModelError as error:
+            raise ReadingError(f"{path.name}, variable {error}") from None
+        else:
+            return _Taken(found, unsupported, tuple(inner) if large else None, where_read, sparse)
 
 
 def _check_names(path: Path, pieces: Sequence[Piece], ranges: Ranges) -> None:

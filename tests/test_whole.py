@@ -412,3 +412,17 @@ def test_ranges_one_inside_another_are_bounded(tmp_path):
     ranges = {f"R{k}": f"R{k - 1}" for k in range(1500, 0, -1)} | {"R0": "E1"}
     with pytest.raises(sd.ReadingError, match="more than 100 ranges one inside another"):
         load(tmp_path, "s = INTEG(1, 0)", ranges)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_elements_of_a_range_may_share_the_one_they_map_to(tmp_path, monkeypatch, whole):
+    """Countries of one region read the region's value; which country a region stands for cannot be said."""
+    if whole:
+        monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+        monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
+    ranges = {"Region": "north, south", "Country": "a, b, c -> (Region: north, south, north)"}
+    model = load(tmp_path, "x[Country] = INTEG(growth[Region], 0)\ngrowth[Region] = 2*Region", ranges)
+    assert (model.whole is not None) == whole
+    assert sd.simulate(model, solver=sd.Euler())["x"].to_numpy()[-1].tolist() == [20.0, 40.0, 20.0]
+    with pytest.raises((sd.ReadingError, sd.ModelError), match="stands for no one element"):
+        sd.simulate(load(tmp_path, "x[Region] = INTEG(growth[Country], 0)\ngrowth[Country] = 2", ranges))
