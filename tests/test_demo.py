@@ -24,6 +24,8 @@ from calibration.study import SECTIONS, Study
 from calibration.words import counted, listed
 from sd_cluster.model import CONTROLS
 
+pytestmark = pytest.mark.slow  # the first command of the README is the same job, and CI runs it, too
+
 SMALL = Study().smaller(starts=1, points=5, draws=30)
 
 FIT_FIGURES = (
