@@ -119,6 +119,12 @@ class _File:
         if specs is None:
             raise ReadingError(f"{self.path.name} has no <sim_specs>; a model states its start, stop and step")
         unit = specs.get("time_units", "")
+        method = specs.get("method", "").partition(",")[0].strip()
+        if method.casefold() not in {"", "euler"}:
+            steps = (
+                "sd.RungeKutta4() takes its steps" if method.casefold() == "rk4" else "a run takes the one it is given"
+            )
+            self.notes.append(f"the file asks for the integration method '{method}': {steps}")
         found = []
         for name, tag in (("INITIAL TIME", "start"), ("FINAL TIME", "stop"), ("TIME STEP", "dt")):
             node = _child(specs, tag)

@@ -223,3 +223,16 @@ def test_a_module_without_a_model_disables_what_reads_it(tmp_path):
         model = loaded(tmp_path, text('<module name="Ext"/>' + aux("x", "Ext.y") + aux("t", "TIME")))
     assert set(model.unsupported) == {"x"}
     assert "module 'Ext' has no model in this file; what reads its variables cannot be computed" in model.notes
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        ("Euler", ""),
+        ("RK4, Euler", "the file asks for the integration method 'RK4': sd.RungeKutta4() takes its steps"),
+        ("Gear", "the file asks for the integration method 'Gear': a run takes the one it is given"),
+    ],
+)
+def test_the_method_that_a_file_asks_for_is_told(tmp_path, method, note):
+    model = loaded(tmp_path, text(aux("x", "1"), specs=SPECS.replace("<sim_specs", f'<sim_specs method="{method}"')))
+    assert [told for told in model.notes if "method" in told] == ([note] if note else [])
