@@ -15,6 +15,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -72,8 +73,8 @@ def compiled(
     inner
         Functions that only others of these call: they are not made callable from Python, which takes time.
     reordered
-        Whether sums may be reordered and contracted, so that loops are made of vectors, and other threads may run
-        meanwhile. It is so wherever helpers are written into loops.
+        Whether sums may be reordered, so that loops are made of vectors, and other threads may run meanwhile. It is
+        so wherever helpers are written into loops, and products and sums are contracted there, too.
 
     Returns
     -------
@@ -161,15 +162,25 @@ def _sealed(entry: Path, source: str, key: bytes) -> bool:
         return False
 
 
+_COLLECTING = threading.Lock()
+_collecting: list[tuple[int, int, int]] = []
+"""Thresholds before each of the builds that go on at once."""
+
+
 @contextmanager
 def _seldom_collecting() -> Iterator[None]:
     """Numba makes millions of objects; looking for circles among them and all else takes a fifth of its time."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
+    with _COLLECTING:
+        _collecting.append(_collecting[0] if _collecting else gc.get_threshold())
+        if _collecting[0][0]:
+            gc.set_threshold(200_000, 20, 20)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        with _COLLECTING:
+            before = _collecting.pop()
+            if not _collecting:
+                gc.set_threshold(*before)
 
 
 _WITHIN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -186,7 +197,7 @@ def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str,
         for name, function in recipe.helpers.items()
     }
     if recipe.reordered:
-        options |= {"fastmath": {"contract", "reassoc", "nsz"}, "nogil": True}
+        options |= {"fastmath": {"reassoc", "nsz"} | ({"contract"} if recipe.inlined else set()), "nogil": True}
         for name, function in recipe.inlined.items():
             namespace[name] = numba.njit(function, inline="never", error_model="numpy", fastmath={"contract", "nsz"})
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function

@@ -77,9 +77,10 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
 
 
 def _is_short(nest: Nest, nests: Sequence[Nest]) -> bool:
-    """Whether a variable follows by one line from what is there already at the number of the outermost loop."""
-    set_here = {name for other in nests for name in other.names}
-    return nest.own and nest.reads == nest.along and not nest.reads & set_here and len(nest.lines) <= 3
+    """Whether a variable follows by a line without functions from what is there already for the number of the loop."""
+    if not nest.own or nest.reads != nest.along or len(nest.lines) > 3 or "f_" in nest.lines[-1]:
+        return False
+    return nest.reads.isdisjoint(name for other in nests for name in other.names)
 
 
 def _again(

@@ -281,10 +281,10 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         signatures = {"flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
         swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4"}}
-        others = {name: one for name, one in signatures.items() if name != "ahead"}
-        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, reordered=True)
-        slower = once(lambda: cache.compiled(source + MARCHES, helpers, others, reordered=True))
-        functions |= {name: _when_called(slower, name) for name in ("rates", "rk4")}
+        inner = ("ahead", "limit")
+        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, inner=inner, reordered=bool(printer.sparse))
+        for wanted, others in (("rates", ()), ("rk4", ("rates", "outputs", "hold", "limit"))):
+            functions[wanted] = _when_called(source + MARCHES, helpers, signatures, ("flows", *others, wanted))
     else:
         functions = {
             **runtime.called(),
@@ -332,11 +332,19 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     )
 
 
-def _when_called(compiled: Callable[[], Mapping[str, Callable[..., Any]]], name: str) -> Callable[..., Any]:
-    """One of some functions that are compiled when one of them is first called."""
+def _when_called(
+    source: str, helpers: Mapping[str, Any], signatures: Mapping[str, str], names: Sequence[str]
+) -> Callable[..., Any]:
+    """The last of some functions, which calls the others: compiled when it is first called."""
+
+    @once
+    def compiled() -> Callable[..., Any]:
+        needed = {name: signatures[name] for name in names}
+        found: Callable[..., Any] = cache.compiled(source, helpers, needed, inner=names[:-1])[names[-1]]
+        return found
 
     def called(*arguments: Any) -> Any:
-        return compiled()[name](*arguments)
+        return compiled()(*arguments)
 
     return called
 

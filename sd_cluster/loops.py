@@ -30,7 +30,10 @@ MOST_SIDE_BY_SIDE = 8
 
 
 FETCH_FROM = 50_000
-"""Rows of a sparse table from which on members are asked for ahead; smaller ones lie near by themselves."""
+"""Rows of a sparse table from which on what is read of members is copied into rows and asked for ahead.
+
+Smaller ones lie near by themselves.
+"""
 
 FETCH_AHEAD = 4
 """How many rows ahead."""
@@ -139,10 +142,14 @@ class LoopPrinter(Printer):
         Index tables, by what they hold, with their places in `p`; more may be added while printing.
     rows
         Copies by the variables that lie in them; more may be added, too.
-    side_by_side
+    from_rows
         Those to read from, by the name of the variable and of the loop's number.
-    copies
-        Those that the lines being printed read from, by the name of the variable and its first index.
+    copying
+        Whether sums may read from copies: whoever prints them sees to it that the copies are filled.
+    copied, direct
+        What the lines being printed read from a copy, and what not, by the name of the variable and its first index.
+    labels
+        Of the copies that they read from.
     """
 
     whole: Whole
@@ -155,8 +162,11 @@ class LoopPrinter(Printer):
     loops: list[tuple[str, str]]
     before: list[str]
     rows: dict[tuple[str, ...], Rows]
-    side_by_side: dict[tuple[str, str], Rows]
-    copies: dict[tuple[str, ...], Rows]
+    from_rows: dict[tuple[str, str], Rows]
+    copying: bool
+    copied: set[tuple[str, str]]
+    direct: set[tuple[str, str]]
+    labels: set[str]
     sums: int
     single: bool
     length: int
@@ -233,7 +243,10 @@ class LoopPrinter(Printer):
         block, shape = self.blocks[name], self.shapes[name]
         places = [self._where(index, *position) for index, position in zip(indices, shape, strict=True)]
         vector, start, strides = block.vector, block.start, block.strides
-        if rows := self.side_by_side.get((name, places[0])):
+        rows = self.from_rows.get((name, places[0]))
+        if rows is None:
+            self.direct.add((name, key(indices[0])))
+        else:
             vector, start, strides = "p", rows.start + rows.offsets[name], (rows.width, *strides[1:])
         terms = [
             f"({place}) * {stride}" if stride != 1 else place for place, stride in zip(places, strides, strict=True)
@@ -329,7 +342,7 @@ class LoopPrinter(Printer):
         heads = [f"for {k} in range({its.begin(place)}, {its.end(place)}):"]
         first = []
         if its.rows >= FETCH_FROM:
-            self._lay_side_by_side(read, column, j)
+            self._lay_rows(read, column, j)
             near, far = (f"min({place} + {FETCH_AHEAD + more}, {its.rows})" for more in (0, 1))
             first = [f"for {k} in range({its.begin(near)}, {its.begin(far)}):", f"    {j} = {its.column(k)}"]
             first += [f"    {line}" for line in self._fetched(read, column, j)]
@@ -346,7 +359,7 @@ class LoopPrinter(Printer):
             if key(column) not in folded or not isinstance(node, Name) or node.name not in self.blocks:
                 continue
             block = self.blocks[node.name]
-            if rows := self.side_by_side.get((node.name, ahead)):
+            if rows := self.from_rows.get((node.name, ahead)):
                 lines[f"f_fetch(p, {rows.start} + {ahead} * {rows.width})"] = None
                 continue
             stride = block.strides[folded.index(key(column))]
@@ -355,8 +368,10 @@ class LoopPrinter(Printer):
                 lines[f"f_fetch({block.vector}, {block.start + stride - 1} + {ahead} * {stride})"] = None
         return list(lines)
 
-    def _lay_side_by_side(self, read: Expression, column: str, loop: str) -> None:
+    def _lay_rows(self, read: Expression, column: str, loop: str) -> None:
         """Let what an expression reads of one element come from one row, where it lies apart and fits in one."""
+        if not self.copying:
+            return
         found: dict[str, Block] = {}
         for node in walk(read):
             if isinstance(node, Name) and node.name in self.blocks and key(column) in map(key, node.indices[:1]):
@@ -364,16 +379,17 @@ class LoopPrinter(Printer):
                     return
                 found[node.name] = self.blocks[node.name]
         count = sum(block.strides[0] for block in found.values())
-        if len(found) < 2 or count > LINE:
+        if len(found) < 2 or count > LINE or len({block.sizes[0] for block in found.values()}) > 1:
             return
-        names = tuple(found)
+        names = tuple(sorted(found))
         if names not in self.rows:
             offsets = dict(zip(names, accumulate((found[name].strides[0] for name in names), initial=0), strict=False))
             width = 1 << (count - 1).bit_length()
             self.rows[names] = Rows(-(-self.length // LINE) * LINE, width, offsets)
             self.length = self.rows[names].start + width * found[names[0]].sizes[0]
-        self.side_by_side |= {(name, loop): self.rows[names] for name in names}
-        self.copies |= {(name, key(column)): self.rows[names] for name in names}
+        self.from_rows |= {(name, loop): self.rows[names] for name in names}
+        self.copied |= {(name, key(column)) for name in names}
+        self.labels.add(self.rows[names].label)
 
     def _copied(self, names: Sequence[str]) -> list[str]:
         """Loops that fill a copy."""
@@ -388,7 +404,7 @@ class LoopPrinter(Printer):
             lines += [f"    {part}" for part in ([*heads, f"    {line}"] if heads else [line])]
         return lines
 
-    def _side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:
+    def _summed_side_by_side(self, piece: Piece, expression: Expression, heads: Sequence[str], place: str) -> list[str]:
         """Loops of a variable over a sparse table's rows and one short range more, whose sums are taken side by side.
 
         Each row is gone through once, and what does not vary over the short range is worked out once. Nothing where

@@ -138,7 +138,7 @@ SIGNATURES = {
 """Types of the printed functions and of the loops, as numba writes them."""
 
 AHEAD = f"float64(float64, float64, {_V}, {_V}, float64, {_V})"
-"""Type of the function that gives the stocks a step ahead, where arrays are kept whole; nought if all are finite."""
+"""Type of the function that gives the stocks a step ahead, where arrays are kept whole; nought if they are finite."""
 
 
 def pipe_name(name: str) -> str:

@@ -8,6 +8,7 @@ indices are taken without sign).
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from graphlib import CycleError, TopologicalSorter
@@ -33,6 +34,9 @@ from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, tak
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, running, starting
+
+LARGEST = sys.float_info.max
+"""No finite number is larger."""
 
 MOST_NAMED = 1_000_000
 """Elements beyond which names are made when they are asked for."""
@@ -60,8 +64,11 @@ class WholePrinter(LoopPrinter):
         self.before: list[str] = []
         self.found: dict[tuple[str, str, int], Sequence[int]] = {}
         self.rows: dict[tuple[str, ...], Rows] = {}
-        self.side_by_side: dict[tuple[str, str], Rows] = {}
-        self.copies: dict[tuple[str, ...], Rows] = {}
+        self.from_rows: dict[tuple[str, str], Rows] = {}
+        self.copying = False
+        self.copied: set[tuple[str, str]] = set()
+        self.direct: set[tuple[str, str]] = set()
+        self.labels: set[str] = set()
         self.sums, self.single = 0, False
 
     def _reads(self, expressions: Iterable[Expression]) -> set[str]:
@@ -214,6 +221,7 @@ class WholePrinter(LoopPrinter):
         flows, ahead = list(nests), list(nests)
         for piece in (piece for name in stocks for piece in self.pieces[name]):
             assert isinstance(piece.equation, Stock)
+            self._begin_nest()
             flow, further = self._rate(piece)
             nest = replace(self._nested(piece, flow, [piece.equation.rate]), names=(f"{piece.equation.name} #rate",))
             flows.append(nest)
@@ -296,6 +304,7 @@ class WholePrinter(LoopPrinter):
             else:
                 for piece in self._sorted(group):
                     read = [value(piece.equation), getattr(piece.equation, "delay", None)]
+                    self._begin_nest()
                     nests.append(self._nested(piece, self._assigned(piece, value), read))
         return nests
 
@@ -310,19 +319,24 @@ class WholePrinter(LoopPrinter):
             found.append(nest)
         return fused(found, passing)
 
+    def _begin_nest(self) -> None:
+        """From here on the lines of a nest are printed, whose copies are filled before it."""
+        self.copying = True
+        self.copied, self.direct, self.labels = set(), set(), set()
+
     def _nested(self, piece: Piece, lines: list[str], read: Sequence[Expression | None]) -> Nest:
         """The loops of one piece, with what they read, and what of it at the number of the outermost loop alone."""
         parts = [part for part in read if part is not None]
         self._nest(piece)
-        copies, self.copies = self.copies, {}
-        reads, apart = {rows.label for rows in copies.values()}, set()
+        copied, reads, apart = self.copied - self.direct, set(self.labels), set()
         for node in (node for part in parts for node in walk(part) if isinstance(node, Name | Lookup)):
             name = node.name if isinstance(node, Name) else node.table
-            if not name or (name, *map(key, node.indices[:1])) in copies:
+            if not name or (name, *map(key, node.indices[:1])) in copied:
                 continue
             reads.add(name)
             if not (node.indices and name in self.blocks and self._outermost(name, node.indices[0])):
                 apart.add(name)
+        self.copying = False
         name = piece.equation.name
         own = bool(piece.subscripts) and self._outermost(name, piece.subscripts[0])
         return Nest((name,), lines, frozenset(reads), frozenset(reads & self.kinds.keys() - apart), own)
@@ -400,7 +414,11 @@ class WholePrinter(LoopPrinter):
         if target:
             place = f"{block.start} - {self.blocks[piece.equation.name].start} + {place}"
         self.before = []
-        if self.whole.sparse and value is running and (lines := self._side_by_side(piece, expression, heads, place)):
+        if (
+            self.whole.sparse
+            and value is running
+            and (lines := self._summed_side_by_side(piece, expression, heads, place))
+        ):
             return lines
         text = self.number(expression)
         held = piece.equation
@@ -443,9 +461,10 @@ class WholePrinter(LoopPrinter):
         text = self.number(stock.rate)
         y, dy = f"y[{place}]", f"dy[{place}]"
         found = []
-        for now, value, finite in (("0.0", text, []), (y, f"{y} + dt * {text}", [f"wild += {dy} - {dy}"])):
+        finite = [f"wild += 0.0 if abs({dy}) <= {LARGEST} else 1.0"]
+        for now, value, told in (("0.0", text, []), (y, f"{y} + dt * {text}", finite)):
             kept = [f"if {y} <= 0.0 and {dy} < {now}:", f"    {dy} = {now}"] if stock.non_negative else []
-            found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept, *finite]))
+            found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept, *told]))
         return found[0], found[1]
 
     def _holds(self) -> list[str]:

@@ -426,3 +426,71 @@ def test_elements_of_a_range_may_share_the_one_they_map_to(tmp_path, monkeypatch
     assert sd.simulate(model, solver=sd.Euler())["x"].to_numpy()[-1].tolist() == [20.0, 40.0, 20.0]
     with pytest.raises((sd.ReadingError, sd.ModelError), match="stands for no one element"):
         sd.simulate(load(tmp_path, "x[Region] = INTEG(growth[Country], 0)\ngrowth[Country] = 2", ranges))
+
+
+PAIR = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Big": "(m1-m12)"}
+PAIRED = """
+    y[Member] = INTEG(0.1*b[Member], Member)
+    b[Member] = INTEG(-0.1*b[Member], 1+1/Member)
+    a[Member] = x[Member]*0.01+y[Member]
+    wide[Big] = Time*Big
+"""
+TABLES = "t[Member,Other] = 0\nu[Member,Other] = 0\n"
+
+
+@pytest.mark.parametrize(
+    "equations",
+    [
+        "x[Member] = INTEG(SUM(t[Member,Other!]*y[Other!]*b[Other!])"
+        " - SUM(u[Member,Other!]*y[Other!]*b[Other!]*x[Other!])*0.1 - 0.1*x[Member], Member)",
+        "x[Member] = INTEG(SUM(t[Member,Other!]*a[Other!]*y[Other!]) + SUM(t[Member,Other!]*a[Other!])"
+        " - 0.1*x[Member], Member)",
+        "x[Member] = INTEG(SUM(t[Member,Other!]*a[Other!]*y[Other!]) + SUM(a[Other!]) - 0.1*x[Member], Member)",
+        "x[Member] = INTEG(h[Member]-0.1*x[Member], Member)"
+        "\nh[Member] = DELAY FIXED(SUM(t[Member,Other!]*x[Other!]*y[Other!]), 1, 0)",
+        "x[Member] = INTEG(SUM(t[Member,Other!]*wide[Other!]*y[Other!])-0.1*x[Member], Member)",
+    ],
+    ids=["two copies", "copied and direct", "copied and of all", "held", "of another size"],
+)
+def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equations):
+    tables = {"t": contacts(9, seed=2), "u": contacts(9, seed=3)}
+    solvers = (sd.Euler(), sd.RungeKutta4())
+    dense = "\n".join(
+        f"{name}[m{row + 1},m{column + 1}] = {float(table.toarray()[row, column])!r}"
+        for name, table in tables.items()
+        for row in range(9)
+        for column in range(9)
+    )
+    model = load(tmp_path, f"{PAIRED}{dense}\n{equations}", PAIR)
+    written = [sd.simulate(model, solver=solver)["x"].to_numpy() for solver in solvers]
+    monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
+    for backend in ("python", "numba"):
+        whole = load(tmp_path, PAIRED + TABLES + equations, PAIR, tables=tables)
+        for solver, expected in zip(solvers, written, strict=True):
+            run = sd.simulate(whole, solver=solver, backend=backend)
+            assert_close(run["x"].to_numpy(), expected, 1e-12, because="sums in another order")
+
+
+def test_machine_code_of_whole_arrays_rounds_as_python_does(tmp_path, always_whole):
+    """Contracted, a*b-c was not nought where c is a*b, and a root of what should be nought was not a number."""
+    model = load(
+        tmp_path,
+        """
+        x[D] = INTEG(IF THEN ELSE(a[D]*b[D]-c[D] = 0, 0, 1) + SQRT(a[D]*a[D]-e[D]*e[D]), 0)
+        y = INTEG(SUM(c[D!]), 0)
+        a[D] = INTEG(0.1*a[D], 1/3+D)
+        e[D] = INTEG(0.1*e[D], 1/3+D)
+        b[D] = INTEG(0.3*b[D], 1/7+D)
+        c[D] = a[D]*b[D]
+        """,
+        {"D": "(d1-d3)"},
+    )
+    assert not sd.simulate(model, solver=sd.Euler(), backend="numba")["x"].to_numpy().any()
+
+
+@pytest.mark.parametrize("save", [1.0, 10.0])
+def test_a_blow_up_is_told_at_its_time(tmp_path, always_whole, save):
+    model = load(tmp_path, "x[D] = INTEG(x[D]*x[D]*g[D], 1)\ng[D] = 0, 50, 0", {"D": "(d1-d3)"})
+    with pytest.raises(sd.SimulationError, match=r"x\[d2\]") as caught:
+        sd.simulate(model, solver=sd.Euler(), backend="numba", save=save)
+    assert caught.value.time == pytest.approx(1.0, abs=0.126)
