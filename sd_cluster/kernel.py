@@ -87,6 +87,10 @@ class Kernel:
         self._lay_pipes(p)
         return p if self.backend == "python" else np.array(p)
 
+    def count(self, name: str) -> int:
+        """How many numbers a variable of `p` has: one, unless arrays are kept whole."""
+        return 1
+
     @cached_property
     def _own_vector(self) -> list[float]:
         return self._vector({})
@@ -166,6 +170,11 @@ class WholeKernel(Kernel):
             block = self.printer.blocks[name]
             p[block.start : block.start + block.count] = value
         return self._with_pipes(p)
+
+    def count(self, name: str) -> int:
+        """How many elements a variable of `p` has."""
+        assert self.printer is not None
+        return self.printer.blocks[name].count
 
     def _with_pipes(self, p: Floats) -> Floats:
         assert self.printer is not None
@@ -368,11 +377,14 @@ def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
 def carry_over(before: Kernel, old: Any, after: Kernel, new: Any) -> None:
     """Give one vector of inputs the frozen and held values of another, where a run goes on with changed equations."""
     for name in (*before.structure.frozen, *before.structure.held):
-        new[after.slots[name]] = old[before.slots[name]]
+        for element in range(before.count(name)):
+            new[after.slots[name] + element] = old[before.slots[name] + element]
     for name in pipes(before.structure):
-        here, there = int(old[before.slots[pipe_name(name)]]), int(new[after.slots[pipe_name(name)]])
-        for place in range(int(old[here]) + 3):
-            new[there + place] = old[here + place]
+        for element in range(before.count(name)):
+            slots = before.slots[pipe_name(name)] + element, after.slots[pipe_name(name)] + element
+            here, there = int(old[slots[0]]), int(new[slots[1]])
+            for place in range(int(old[here]) + 3):
+                new[there + place] = old[here + place]
 
 
 def settle_constants(kernel: Kernel, t: float, p: Any) -> None:

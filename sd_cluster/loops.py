@@ -318,6 +318,10 @@ class LoopPrinter(Printer):
         for head in reversed(heads):
             lines = [head, *(f"    {line}" for line in lines)]
         first = {"prod": "1.0", "vmin": "1e300", "vmax": "-1e300"}.get(call.function, "0.0")
+        if sparse is not None and first != "0.0":  # what a row does not hold is nought
+            its, row = self.sparse[sparse.name], self._where(sparse.indices[0], *self.shapes[sparse.name][0])
+            full = self.whole.sparse[sparse.name].shape[1]
+            first = f"({first} if {its.end(row)} - {its.begin(row)} == {full} else 0.0)"
         self.before = [*outer, f"{total} = {first}", *asked, *lines]
         self.loops = outer_loops
         if call.function == "mean":

@@ -494,3 +494,43 @@ def test_a_blow_up_is_told_at_its_time(tmp_path, always_whole, save):
     with pytest.raises(sd.SimulationError, match=r"x\[d2\]") as caught:
         sd.simulate(model, solver=sd.Euler(), backend="numba", save=save)
     assert caught.value.time == pytest.approx(1.0, abs=0.126)
+
+
+def test_extremes_and_products_over_a_sparse_table_count_what_it_does_not_hold(tmp_path):
+    table = scipy.sparse.csr_array(np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 0.0], [-2.0, -1.0, -4.0]]))
+    equations = """
+        x[Member] = INTEG(0, Member)
+        most[Member] = VMAX(t[Member,Other!]*v[Other!])
+        least[Member] = VMIN(t[Member,Other!]*v[Other!])
+        all[Member] = PROD(t[Member,Other!])
+        v[Member] = 2
+        t[Member,Other] = 0
+    """
+    model = load(tmp_path, equations, {"Member": "(m1-m3)", "Other": "(m1-m3)"}, tables={"t": table})
+    for backend in ("python", "numba"):
+        run = sd.simulate(model, solver=sd.Euler(), backend=backend)
+        assert run["most"].to_numpy()[-1].tolist() == [6.0, 0.0, -2.0]
+        assert run["least"].to_numpy()[-1].tolist() == [0.0, 0.0, -8.0]
+        assert run["all"].to_numpy()[-1].tolist() == [0.0, 0.0, -8.0]
+
+
+def test_a_change_keeps_what_each_element_holds(tmp_path, always_whole):
+    """Of frozen values and of pipes the first element alone was kept, the others began anew."""
+    model = load(
+        tmp_path,
+        """
+        x[D] = INTEG(i[D]*rate, 0)
+        i[D] = INITIAL(D+y[D])
+        y[D] = INTEG(D, D)
+        late[D] = DELAY FIXED(y[D], 2, 0)
+        rate = 1
+        """,
+        {"D": "(d1-d3)"},
+    )
+    simulation = sd.Simulation(model, solver=sd.Euler(), backend="python", horizon=(0, 4))
+    simulation.run_to(3)
+    simulation.change({"rate": 2})
+    simulation.run_to(4)
+    run = simulation.run()
+    assert run["x"].to_numpy()[-1].tolist() == [10.0, 20.0, 30.0]
+    assert_close(run["late"].to_numpy()[-1], [3.0, 6.0, 9.0], 1e-12, because="steps of an eighth")
