@@ -290,8 +290,7 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         signatures = {"flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
         swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4"}}
-        inner = ("ahead", "limit")
-        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, inner=inner, reordered=bool(printer.sparse))
+        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, reordered=bool(printer.sparse))
         for wanted, others in (("rates", ()), ("rk4", ("rates", "outputs", "hold", "limit"))):
             functions[wanted] = _when_called(source + MARCHES, helpers, signatures, ("flows", *others, wanted))
     else:
