@@ -103,8 +103,7 @@ def compiled(
         return _build(recipe, None)
     try:
         (new / _SOURCE).write_text(source, encoding="utf-8")
-        with _seldom_collecting():
-            functions = _build(recipe, new)
+        functions = _build(recipe, new)
         (new / _SEAL).write_bytes(_seal(new, key))
         with suppress(OSError):  # another process was faster; its entry is as good
             new.rename(entry)
@@ -187,6 +186,7 @@ _WITHIN: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of functions that Python does not call."""
 
 
+@_seldom_collecting()
 def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str, Any]:
     """Compile, with numba's own cache kept inside `entry` where there is one; where it is kept there, it is read."""
     import numba

@@ -376,14 +376,13 @@ def begin(kernel: Kernel, t: float, tick: float, p: Any, y: Any) -> None:
 def carry_over(before: Kernel, old: Any, after: Kernel, new: Any) -> None:
     """Give one vector of inputs the frozen and held values of another, where a run goes on with changed equations."""
     for name in (*before.structure.frozen, *before.structure.held):
-        for element in range(before.count(name)):
-            new[after.slots[name] + element] = old[before.slots[name] + element]
+        here, there, count = before.slots[name], after.slots[name], before.count(name)
+        new[there : there + count] = old[here : here + count]
     for name in pipes(before.structure):
         for element in range(before.count(name)):
-            slots = before.slots[pipe_name(name)] + element, after.slots[pipe_name(name)] + element
-            here, there = int(old[slots[0]]), int(new[slots[1]])
-            for place in range(int(old[here]) + 3):
-                new[there + place] = old[here + place]
+            here = int(old[before.slots[pipe_name(name)] + element])
+            there, count = int(new[after.slots[pipe_name(name)] + element]), int(old[here]) + 3
+            new[there : there + count] = old[here : here + count]
 
 
 def settle_constants(kernel: Kernel, t: float, p: Any) -> None:

@@ -3,8 +3,8 @@
 Every variable is a block of numbers: stocks in `y`, all others in `p`, the last subscript fastest. An equation over
 ranges is one nest of loops with its sums inside. Only where elements of an array depend on other elements of the same
 array at the same moment are its equations written out, element by element, and put in order. A constant table over two
-ranges may be sparse: a sum over it visits what it holds and nothing else (its whole numbers lie in `p` bit by bit, and
-indices are taken without sign).
+ranges may be sparse: a sum over it visits what it holds and nothing else (where its rows begin lies in `p` bit by
+bit, its columns lie there as 32-bit words, and indices are taken without sign).
 """
 
 import math

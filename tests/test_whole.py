@@ -415,11 +415,10 @@ def test_ranges_one_inside_another_are_bounded(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_elements_of_a_range_may_share_the_one_they_map_to(tmp_path, monkeypatch, whole):
+def test_elements_of_a_range_may_share_the_one_they_map_to(tmp_path, request, whole):
     """Countries of one region read the region's value; which country a region stands for cannot be said."""
     if whole:
-        monkeypatch.setattr(reading, "WHOLE_FROM", 0)
-        monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
+        request.getfixturevalue("always_whole")
     ranges = {"Region": "north, south", "Country": "a, b, c -> (Region: north, south, north)"}
     model = load(tmp_path, "x[Country] = INTEG(growth[Region], 0)\ngrowth[Region] = 2*Region", ranges)
     assert (model.whole is not None) == whole
