@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from sd_cluster.loops import Block
 
+ROWS = 256
+"""Rows that are gone through by sums over large sparse tables, and then by all else: their results stay near."""
+
+MOST_LINES = 64
+"""Lines that a short loop is written out to."""
+
 
 @dataclass(frozen=True)
 class Nest:
@@ -68,12 +74,55 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
         apart |= nest.reads - nest.along
     lines: list[str] = []
     for _, one in sorted(together.items(), key=lambda item: item[0][0]):
-        own = [*one[0].lines, *(line for nest in one[1:] for line in nest.lines[1:])]
-        for name in dict.fromkeys(nest.names[0] for nest in one if nest.own):
-            if passing and name in passing and name not in apart and touched[name] == made[name]:
-                own = _kept_for_a_round(own, passing[name])
-        lines += own
+        own = dict.fromkeys(nest.names[0] for nest in one if nest.own)
+        kept = {name: passing[name] for name in own if passing and name in passing
+                and name not in apart and touched[name] == made[name]}  # fmt: skip
+        sets = Counter(name for nest in one for name in nest.names)
+        short = [nest for nest in one if nest.names[0] in kept and sets[nest.names[0]] == 1 and _is_short(nest, nests)]
+        lines += _one_pass(one, kept, short)
     return lines
+
+
+def _one_pass(nests: Sequence[Nest], kept: Mapping[str, Block], short: Sequence[Nest]) -> list[str]:
+    """Source of loops that share a pass.
+
+    Sums over large sparse tables, which wait for the memory, and all else go through some rows in turn.
+
+    Parameters
+    ----------
+    nests
+        In an order in which each reads what earlier ones set.
+    kept
+        Where variables lie that nobody reads outside the pass.
+    short
+        Loops whose lines may stand wherever they are read.
+    """
+    first = _upstream([nest for nest in nests if any("f_fetch" in line for line in nest.lines)], nests)
+    second = [nest for nest in nests if nest not in first]
+    if not first or not second:
+        return _kept_for_a_round([*nests[0].lines[:1], *(line for nest in nests for line in nest.lines[1:])], kept)
+    reads = frozenset[str]().union(*(nest.reads for nest in second))
+    second = [nest for nest in nests if nest in second or (nest in short and not reads.isdisjoint(nest.names))]
+    far = reads.intersection(name for nest in first if nest not in second for name in nest.names)
+    head, count = nests[0].lines[0], int(nests[0].lines[0].removeprefix("for i0 in range(").removesuffix("):"))
+    lines = [f"for b0 in range(0, {count}, {ROWS}):"]
+    for part in (first, second):
+        own = _kept_for_a_round(
+            [head, *(line for nest in part for line in nest.lines[1:])],
+            {name: block for name, block in kept.items() if name not in far},
+            {name: block for name, block in kept.items() if name in far},
+        )
+        lines += [f"    for i0 in range(b0, min(b0 + {ROWS}, {count})):", *(f"    {line}" for line in own[1:])]
+    return lines
+
+
+def _upstream(wanted: Sequence[Nest], nests: Sequence[Nest]) -> list[Nest]:
+    """Some loops and those that set what they set or read, in order."""
+    names: set[str] = set()
+    found = list(wanted)
+    while len(names) < len(names := names.union(*({*nest.names, *nest.reads} for nest in found))):
+        found = [nest for nest in nests if not names.isdisjoint(nest.names)]
+    return found
 
 
 def _is_short(nest: Nest, nests: Sequence[Nest]) -> bool:
@@ -130,11 +179,61 @@ def _late(nests: Sequence[Nest], early: Sequence[tuple[int, str]]) -> list[tuple
     return places
 
 
-def _kept_for_a_round(lines: list[str], block: Block) -> list[str]:
-    """Lines of a pass in which each round puts a variable where the last one had it."""
+def _kept_for_a_round(
+    lines: Sequence[str], kept: Mapping[str, Block], far: Mapping[str, Block] | None = None
+) -> list[str]:
+    """Lines of a pass in which each round puts the variables that are kept where the last one had them.
+
+    Single numbers are kept in local variables, for which short loops are written out; others in the first row of their
+    blocks, and those that are read some rows later in the first rows.
+    """
+    own = [*lines[:1], *unrolled(lines[1:])] if kept or far else list(lines)
+    for block in kept.values():
+        place = _row(block)
+        numbers = r" \+ (?P<number>\d+)" if len(block.sizes) > 1 else ""
+        number = rf"{place}{numbers}(?(wide)\))\]"
+        read = [found[0] for line in own for found in re.finditer(number, line)]
+        written = {_narrow(found[1]) for line in own if (found := re.match(rf" *({number}) = ", line))}
+        alone = len(read) == sum(len(re.findall(place, line)) for line in own)
+        if alone and {*map(_narrow, read)} == written:
+            named = rf"v{block.start}_\g<number>" if len(block.sizes) > 1 else f"v{block.start}"
+            own = [re.sub(number, named, line) for line in own]
+        else:
+            own = [re.sub(place, rf"p[\g<wide>{block.start}", line) for line in own]
+    for block in (far or {}).values():
+        stride = block.strides[0]
+        row = f"(i0 - b0) * {stride}" if stride != 1 else "(i0 - b0)"
+        own = [re.sub(_row(block), rf"p[\g<wide>{block.start} + {row}", line) for line in own]
+    return own
+
+
+def _narrow(place: str) -> str:
+    return place.replace("uint64(", "").replace(")]", "]")
+
+
+def unrolled(lines: Sequence[str]) -> list[str]:
+    """Lines in which short loops are written out."""
+    found: list[str] = []
+    place = 0
+    while place < len(lines):
+        line, place = lines[place], place + 1
+        loop = re.fullmatch(r"( *)for (\w+) in range\((\d+)\):", line)
+        if loop is None:
+            found.append(line)
+            continue
+        behind = range(place, len(lines))
+        end = next((number for number in behind if not lines[number].startswith(f"{loop[1]} ")), len(lines))
+        body, place = unrolled(lines[place:end]), end
+        if int(loop[3]) * len(body) > MOST_LINES:
+            found += [line, *body]
+            continue
+        for number in range(int(loop[3])):
+            found += [re.sub(rf"\b{loop[2]}\b", str(number), inner)[4:] for inner in body]
+    return found
+
+
+def _row(block: Block) -> str:
+    """A pattern of where the row of a variable begins that has the number of the outermost loop."""
     stride = block.strides[0]
-    row = re.escape("i0" if stride == 1 else f"(i0) * {stride}")
-    place = rf"\bp\[(uint64\()?{block.start} \+ {row}"
-    if len(block.sizes) == 1:
-        return [re.sub(rf"{place}(?(1)\))\]", f"v{block.start}", line) for line in lines]
-    return [re.sub(rf"{place}(?= )", rf"p[\g<1>{block.start}", line) for line in lines]
+    row = "i0" if stride == 1 else f"(i0) * {stride}"
+    return rf"\bp\[(?P<wide>uint64\()?{block.start} \+ {re.escape(row)}(?=[ )\]])"

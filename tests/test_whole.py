@@ -184,9 +184,11 @@ def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields,
         for solver in solvers
     ]
     monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
+    monkeypatch.setattr("sd_cluster.fusion.ROWS", 4)
     for backend in ("python", "numba")[: 1 + (fields == 3)]:  # the source is the same, and compiling takes seconds
         model = load(tmp_path, equations, ranges, tables=table)
         assert "f_fetch" in compile_model(model, backend).source
+        assert "for b0 in range(0, 9, 4):" in compile_model(model, backend).source
         assert bool(compile_model(model, backend).printer.rows) == (equations is WOVEN and fields < 8)
         for solver, before in zip(solvers, plain, strict=True):
             run = sd.simulate(model, solver=solver, backend=backend)
@@ -427,7 +429,7 @@ def test_elements_of_a_range_may_share_the_one_they_map_to(tmp_path, request, wh
         sd.simulate(load(tmp_path, "x[Region] = INTEG(growth[Country], 0)\ngrowth[Country] = 2", ranges))
 
 
-PAIR = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Big": "(m1-m12)"}
+PAIR = {"Member": "(m1-m9)", "Other": "(m1-m9)", "Big": "(m1-m12)", "Field": "one, two, three"}
 PAIRED = """
     y[Member] = INTEG(0.1*b[Member], Member)
     b[Member] = INTEG(-0.1*b[Member], 1+1/Member)
@@ -448,8 +450,16 @@ TABLES = "t[Member,Other] = 0\nu[Member,Other] = 0\n"
         "x[Member] = INTEG(h[Member]-0.1*x[Member], Member)"
         "\nh[Member] = DELAY FIXED(SUM(t[Member,Other!]*x[Other!]*y[Other!]), 1, 0)",
         "x[Member] = INTEG(SUM(t[Member,Other!]*wide[Other!]*y[Other!])-0.1*x[Member], Member)",
+        "x[Member] = INTEG(MIN(met[Member], 3)+half[Member]+SUM(half[Member!])/9-0.1*x[Member], Member)"
+        "\nmet[Member] = SUM(t[Member,Other!]*a[Other!]*y[Other!])*u0[Member]"
+        "\nu0[Member] :EXCEPT: [m3] = a[Member]*y[Member] ~~|\nu0[m3] = SQRT(x[m3])"
+        "\nhalf[Member] = 1/(2+met[Member])+SQRT(a[Member])",
+        "x[Member] = INTEG(SUM(pair[Member,Field!]*a[Member])-0.1*x[Member], Member)"
+        "\npair[Member,one] = SUM(t[Member,Other!]*a[Other!]*y[Other!])/(1+SUM(t[Member,Other!]*a[Other!]*a[Other!]))"
+        "\npair[Member,two] = SIN(a[Member]*pair[Member,one])"
+        "\npair[Member,three] = SQRT(y[Member])",
     ],
-    ids=["two copies", "copied and direct", "copied and of all", "held", "of another size"],
+    ids=["two copies", "copied and direct", "copied and of all", "held", "of another size", "read by all", "by element"],
 )
 def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equations):
     tables = {"t": contacts(9, seed=2), "u": contacts(9, seed=3)}
@@ -463,6 +473,7 @@ def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equati
     model = load(tmp_path, f"{PAIRED}{dense}\n{equations}", PAIR)
     written = [sd.simulate(model, solver=solver)["x"].to_numpy() for solver in solvers]
     monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
+    monkeypatch.setattr("sd_cluster.fusion.ROWS", 4)
     for backend in ("python", "numba")[: 1 + ("u[" in equations)]:
         whole = load(tmp_path, PAIRED + TABLES + equations, PAIR, tables=tables)
         for solver, expected in zip(solvers, written, strict=True):
