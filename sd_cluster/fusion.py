@@ -76,7 +76,7 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
     for _, one in sorted(together.items(), key=lambda item: item[0][0]):
         own = dict.fromkeys(nest.names[0] for nest in one if nest.own)
         kept = {name: passing[name] for name in own if passing and name in passing
-                and name not in apart and touched[name] == made[name]}  # fmt: skip
+                and name not in apart and touched[name] == made[name] and len(made[name]) == 1}  # fmt: skip
         sets = Counter(name for nest in one for name in nest.names)
         short = [nest for nest in one if nest.names[0] in kept and sets[nest.names[0]] == 1 and _is_short(nest, nests)]
         lines += _one_pass(one, kept, short)

@@ -42,6 +42,12 @@ MOST_NAMED = 1_000_000
 """Elements beyond which names are made when they are asked for."""
 
 
+MOST_FOLLOWING = 100
+"""Pieces of variables that read each other up to which an order is looked for."""
+
+_Box = tuple[str, Sequence[Sequence[int]]]
+
+
 class WholePrinter(LoopPrinter):
     """Prints the equations of a model whose arrays are kept whole."""
 
@@ -298,15 +304,46 @@ class WholePrinter(LoopPrinter):
         for group in order:
             parts = [value(piece.equation) for name in groups[group] for piece in self.pieces[name]]
             vectors = any(takes_vectors(node) for part in parts if part is not None for node in walk(part))
-            if group in loops or len(groups[group]) > 1 or vectors:
+            together = group in loops or len(groups[group]) > 1
+            pieces = None if vectors else self._following(groups[group], value) if together else self._sorted(group)
+            if pieces is None:
                 reads = {read for name in groups[group] for read in graph[name]}
                 nests.append(Nest(tuple(groups[group]), self._written_out(groups[group], value), frozenset(reads)))
             else:
-                for piece in self._sorted(group):
-                    read = [value(piece.equation), getattr(piece.equation, "delay", None)]
+                for piece in pieces:
                     self._begin_nest()
-                    nests.append(self._nested(piece, self._assigned(piece, value), read))
+                    nests.append(self._nested(piece, self._assigned(piece, value), _read_by(piece, value)))
         return nests
+
+    def _following(self, names: Sequence[str], value: Any) -> list[Piece] | None:
+        """Pieces of variables that read each other, each after what it reads.
+
+        Nothing where elements depend on others of their own piece, or pieces on each other.
+        """
+        pieces = [piece for name in names for piece in self._sorted(name)]
+        if len(pieces) > MOST_FOLLOWING:
+            return None
+        boxes = [(piece.equation.name, self._box(piece.equation.name, piece.subscripts)) for piece in pieces]
+        graph: dict[int, list[int]] = {}
+        for number, piece in enumerate(pieces):
+            nodes = [node for part in _read_by(piece, value) if part is not None for node in walk(part)]
+            own = [(n.name, self._box(n.name, n.indices)) for n in nodes if isinstance(n, Name) and n.name in names]
+            graph[number] = [other for other, box in enumerate(boxes) if any(_meet(box, one) for one in own)]
+            graph[number] += [other for other in range(number) if _meet(boxes[other], boxes[number])]
+        try:
+            return [pieces[number] for number in TopologicalSorter(graph).static_order()]
+        except CycleError:
+            return None
+
+    def _box(self, name: str, indices: Sequence[str]) -> list[Sequence[int]]:
+        """Places of the elements that indices stand for, position by position; all of them where that is open."""
+        places: list[Sequence[int]] = []
+        for index, (dimension, elements) in zip(indices, self.shapes.get(name, ()), strict=True):
+            try:
+                places.append(self._places(index.removesuffix("!"), dimension, elements))
+            except ModelError:
+                places.append(range(len(elements)))
+        return places
 
     def _fused(self, nests: Sequence[Nest], passing: Mapping[str, Block] | None = None) -> list[str]:
         """Source of loops, and of those before them that fill the copies they read from."""
@@ -358,6 +395,12 @@ class WholePrinter(LoopPrinter):
     def _written_out(self, names: Sequence[str], value: Any) -> list[str]:
         """Single elements in an order in which they can be computed."""
         pieces = [piece for name in names for piece in self.pieces[name]]
+        read = self._reads(part for piece in pieces for part in _read_by(piece, value) if part is not None)
+        if tables := sorted(read & self.whole.sparse.keys()):
+            raise ModelError(
+                f"'{names[0]}' reads the sparse table '{tables[0]}' and depends on other elements of its own at the same"
+                " moment, or is sorted, picked or allocated; give the sum over the table a variable of its own"
+            )
         if sum(self.ranges.count(piece.subscripts) for piece in pieces) > MOST_WRITTEN // 20:
             raise ModelError(
                 f"'{names[0]}' has to be written out, as its elements depend on each other or are sorted, picked or"
@@ -508,6 +551,21 @@ class WholePrinter(LoopPrinter):
                 at = f"y[{block.start} + i]"
                 lines += [f"for i in range({block.count}):", f"    if {at} < 0.0:", f"        {at} = 0.0"]
         return lines
+
+
+def _read_by(piece: Piece, value: Any) -> list[Expression | None]:
+    return [value(piece.equation), getattr(piece.equation, "delay", None)]
+
+
+def _meet(first: _Box, second: _Box) -> bool:
+    """Whether elements of a variable, position by position, are among others."""
+    return first[0] == second[0] and all(_share(mine, its) for mine, its in zip(first[1], second[1], strict=True))
+
+
+def _share(first: Sequence[int], second: Sequence[int]) -> bool:
+    if isinstance(first, range) and isinstance(second, range):
+        return max(first.start, second.start) < min(first.stop, second.stop)
+    return not frozenset(first).isdisjoint(second)
 
 
 def _of_one_kind(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -459,7 +459,15 @@ TABLES = "t[Member,Other] = 0\nu[Member,Other] = 0\n"
         "\npair[Member,two] = SIN(a[Member]*pair[Member,one])"
         "\npair[Member,three] = SQRT(y[Member])",
     ],
-    ids=["two copies", "copied and direct", "copied and of all", "held", "of another size", "read by all", "by element"],
+    ids=[
+        "two copies",
+        "copied and direct",
+        "copied and of all",
+        "held",
+        "of another size",
+        "read by all",
+        "by element",
+    ],
 )
 def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equations):
     tables = {"t": contacts(9, seed=2), "u": contacts(9, seed=3)}
@@ -479,6 +487,32 @@ def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equati
         for solver, expected in zip(solvers, written, strict=True):
             run = sd.simulate(whole, solver=solver, backend=backend)
             assert_close(run["x"].to_numpy(), expected, 1e-12, because="sums in another order")
+
+
+def test_elements_that_read_others_of_their_array_follow_them(tmp_path):
+    """Whole as long as no element of an equation reads another of the same equation: 100,000 are too many otherwise."""
+    equations = """
+        x[Member] = INTEG(SUM(pair[Member,Field!]), 0)
+        pair[Member,two] = other[Member,one]+1
+        pair[Member,three] = pair[Member,two]*2
+        pair[Member,one] = Member
+        other[Member,Field] = pair[Member,one]*3
+        other[Member,three] :EXCEPT: [m3,three] = SUM(pair[Member,Field!])
+        other[m3,three] = pair[m4,two]
+    """
+    expected = np.arange(1, 100_001) * 10.0 + 3
+    run = sd.simulate(load(tmp_path, equations, PAIR, sizes={"Member": 100_000}), solver=sd.Euler())
+    assert run["x"].to_numpy()[-1].tolist() == (10 * expected).tolist()
+    assert run["other"].to_numpy()[-1, 1:4, 2].tolist() == [23.0, 13.0, 43.0]
+
+
+def test_a_sparse_table_read_where_elements_wait_for_each_other(tmp_path):
+    equations = "x[Member] = INTEG(a[Member], 0)\nt[Member,Other] = 0"
+    equations += "\na[m1] = 1\na[Later] = a[Sooner]+SUM(t[Later,Other!]*x[Other!])"
+    ranges = {**PAIR, "Later": "(m2-m9) -> Sooner", "Sooner": "(m1-m8)"}
+    model = load(tmp_path, equations, ranges, tables={"t": contacts(9)})
+    with pytest.raises(sd.ModelError, match="'a' reads the sparse table 't' and depends on other elements of its own"):
+        sd.simulate(model)
 
 
 def test_machine_code_of_whole_arrays_rounds_as_python_does(tmp_path, always_whole):
