@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sd_cluster.loops import Block
 
-ROWS = 256
+ROWS = 64
 """Rows that are gone through by sums over large sparse tables, and then by all else: their results stay near."""
 
 MOST_LINES = 64
