@@ -175,7 +175,7 @@ def _column(name: str, folded: dict[str, int], ensemble: "Ensemble") -> int:
 
 def _wanted(model: Model, measures: Sequence[Measure]) -> tuple[str, ...]:
     """Variables to save: those that measures read, and all stocks where one does not say what it reads."""
-    names = [model.variable(name).name for one in measures for name in one.variables]
+    names = [model.full_name(name) for one in measures for name in one.variables]
     if any(not one.variables for one in measures):
         names += list(model.stocks)
     return tuple(dict.fromkeys(names))

@@ -30,7 +30,7 @@ MOST_WRITTEN = 200_000
 """Equations beyond which arrays are not written out."""
 
 WHOLE_FROM = 5_000
-"""Equations from which on arrays are kept whole: compiled as loops, and taken by single runs alone."""
+"""Equations from which on arrays are kept whole: compiled as loops, without derivatives."""
 
 WHOLE_PIECE = 100
 """Elements for each equation of the file below which arrays are written out all the same: a loop takes the compiler

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sd_cluster.arrays import parted
 from sd_cluster.errors import ModelError, SimulationError
 from sd_cluster.grid import Grid, Whole
 from sd_cluster.kernel import Floats, Kernel, compile_model, points_of_time, settle_constants
 from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
-from sd_cluster.model import Horizon, Model
+from sd_cluster.model import Equation, Horizon, Model
 from sd_cluster.moments import controls
 from sd_cluster.scenario import Scenario, apply
 
@@ -39,6 +40,10 @@ class Batch:
     def __reduce__(self) -> tuple[type["Batch"], tuple[Any, ...]]:
         return Batch, (self.model, self.scenario, self.horizon, self.names, self.outputs)
 
+    def variable(self, name: str) -> Equation:
+        """The variable of an output, or the array that it is an element of where arrays are kept whole."""
+        return self.model.variable(parted(name, self.model.arrays)[0] if self.model.whole is not None else name)
+
     def settled(self) -> tuple[Kernel, tuple[str, ...], Floats]:
         """The model compiled for single runs, the parameters that vary, and the vector of inputs that all runs share.
 
@@ -53,7 +58,7 @@ class Batch:
             inputs = apply(self.model, self.scenario.with_changes(dict.fromkeys(self.names, 0.0)))
             varied = tuple(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
             for name in self.outputs:
-                if inputs.model.variable(name).kind == "lookup":
+                if self.variable(name).kind == "lookup":
                     raise ModelError(f"'{name}' is a lookup, which has no value of its own")
             values = {**controls(self.model, self.horizon), **inputs.values}
             for name in varied:  # each run brings its own; until then the model's

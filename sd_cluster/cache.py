@@ -73,8 +73,8 @@ def compiled(
     inner
         Functions that only others of these call: they are not made callable from Python, which takes time.
     reordered
-        Whether sums may be reordered, so that loops are made of vectors, and other threads may run meanwhile. It is
-        so wherever helpers are written into loops, and products and sums are contracted there, too.
+        Whether sums may be reordered, so that loops are made of vectors. It is so wherever helpers are written into
+        loops, and products and sums are contracted there, too.
 
     Returns
     -------
@@ -217,13 +217,13 @@ def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str,
     """Compile, with numba's own cache kept inside `entry` where there is one; where it is kept there, it is read."""
     import numba
 
-    options: dict[str, Any] = {"error_model": "numpy"}
+    options: dict[str, Any] = {"error_model": "numpy", "nogil": True}
     namespace: dict[str, Any] = {
         name: numba.njit(function, inline="never", **options) if _ours(function) else function
         for name, function in recipe.helpers.items()
     }
     if recipe.reordered:
-        options |= {"fastmath": {"reassoc", "nsz"} | ({"contract"} if recipe.inlined else set()), "nogil": True}
+        options |= {"fastmath": {"reassoc", "nsz"} | ({"contract"} if recipe.inlined else set())}
         for name, function in recipe.inlined.items():
             namespace[name] = numba.njit(function, inline="never", error_model="numpy", fastmath={"contract", "nsz"})
     namespace["__name__"] = "sd_cluster.runtime"  # numba imports the module of a cached function

@@ -272,7 +272,8 @@ def sweep(
 
     Where no solver is given, the runs share Runge-Kutta steps that no switching time falls into; the step is halved on
     some of the runs until halving it moves nothing by more than `rtol` of its largest value. Models that would need
-    too short a step, or whose switching times differ between runs, are solved run by run by `Adaptive`. The numbers do
+    too short a step, or whose switching times differ between runs, are solved run by run by `Adaptive`. So are those
+    whose arrays are kept whole, or by the solver that is given. The numbers do
     not depend on the number of threads or the order of the draws.
 
     Parameters
@@ -281,7 +282,8 @@ def sweep(
     draws
         Parameters, or stocks for their initial values, one row a run.
     outputs
-        Variables to save, or the name of one; the stocks where not given.
+        Variables to save, or the name of one; the stocks where not given, or where arrays are kept whole all that has
+        no subscripts.
     save
         Time between saved rows, or the times themselves; one unit of time where not given.
     horizon, scenario
@@ -321,7 +323,7 @@ def sweep(
         raise ScenarioError(f"threads={threads!r} should be a whole number from 1 on, or None for all processors")
     batch = prepare(model, draws.names, outputs, horizon, scenario, solver)
     path = choose_path(batch, draws, save, solver, rtol, threads)
-    units = tuple(model.variable(name).units for name in batch.outputs)
+    units = tuple(batch.variable(name).units for name in batch.outputs)
     about = provenance(batch, draws, path, solver, rtol)
     times = np.array(path.times)
     chunk = CHUNK if isinstance(path.how, Grid) else CHUNK_ALONE
@@ -352,8 +354,8 @@ def prepare(
         raise ScenarioError(f"solver={solver!r} is none; give RungeKutta4(), Euler() or Adaptive()")
     refuse_moving(model)
     chosen = chosen_horizon(model, horizon, solver or Adaptive())
-    asked = [outputs] if isinstance(outputs, str) else model.stocks if outputs is None else outputs
-    wanted = tuple(n for name in asked for n in model.elements(name) or (model.variable(name).name,))
+    asked = [outputs] if isinstance(outputs, str) else _usual(model) if outputs is None else outputs
+    wanted = tuple(n for name in asked for n in model.named(name))
     if not wanted:
         raise ModelError(f"the sweep of {model.name} saves nothing; name at least one variable in outputs")
     if twice := [name for name in wanted if wanted.count(name) > 1]:
@@ -361,6 +363,13 @@ def prepare(
     base = scenario or Scenario()
     apply(model, Scenario("draws", dict.fromkeys(names, 0.0)))
     return Batch(model, base, chosen, tuple(names), wanted)
+
+
+def _usual(model: Model) -> tuple[str, ...]:
+    """What a sweep saves where nothing is named: the stocks; of arrays that are kept whole nothing."""
+    if model.whole is None:
+        return model.stocks
+    return tuple(name for name in (*model.stocks, *model.auxiliaries) if not model.variable(name).ranges)
 
 
 def _look_into(

@@ -1,11 +1,12 @@
 """A model as it was written: its variables with their equations, units, notes and ranges, and its horizon."""
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import product, zip_longest
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from sd_cluster.errors import ModelError, near
@@ -182,6 +183,14 @@ def key(name: str) -> str:
     return re.sub(r"[\s_]+", "_", name.strip().strip('"').strip()).casefold()
 
 
+MOST_ASKED = 100_000
+"""Elements of an array that can be asked for by its name."""
+
+
+MOST_ASKED = 100_000
+"""Elements of an array that can be asked for by its name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """Equations, units and notes of a model, in the order of its file; it holds no arrays and runs nothing.
@@ -272,6 +281,45 @@ class Model:
         rows = product(*(elements for _, elements in self.arrays.get(known, ())))
         names = (f"{known}[{','.join(row)}]" for row in rows) if known else ()
         return tuple(name for name in names if key(name) in self._by_key)
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """Full names of what a name stands for: a variable, one element of an array, or all of them.
+
+        Raises
+        ------
+        ModelError
+            If there is none of that name, or more elements than can be asked for at once.
+        """
+        array, _, inside = name.rstrip("]").partition("[")
+        known = self.array(array.strip()) if self.whole is not None else ""
+        if not known:
+            return self.elements(name) or (self.variable(name).name,)
+        positions = [elements for _, elements in self.arrays[known]]
+        if not inside and math.prod(map(len, positions)) > MOST_ASKED:
+            raise ModelError(f"'{known}' has more than {MOST_ASKED:,} elements; name some of them, or a sum over them")
+        if not inside:
+            return tuple(f"{known}[{','.join(row)}]" for row in product(*positions))
+        found = [next((e for e in elements if key(e) == key(asked)), None) for asked, elements in
+                 zip_longest(inside.split(","), positions, fillvalue="")]  # fmt: skip
+        if None in found:
+            over = ", ".join(position for position, _ in self.arrays[known])
+            raise ModelError(f"'{known}' is an array over {over} and has no element '{inside}'")
+        return (f"{known}[{','.join(map(str, found))}]",)
+
+    def full_name(self, name: str) -> str:
+        """Full name of a variable without subscripts, or of one element of an array.
+
+        Raises
+        ------
+        ModelError
+            If there is none of that name, or it is an array.
+        """
+        if self.whole is None:
+            return self.variable(name).name
+        found = self.named(name)
+        if len(found) != 1:
+            raise ModelError(f"'{self.array(name)}' is an array; name an element, such as '{found[0]}'")
+        return found[0]
 
     def report(self) -> "Report":
         """What of the file can be computed and what cannot, with the reasons."""

@@ -14,7 +14,7 @@ from sd_cluster.lanes import varied_switches
 from sd_cluster.moments import save_times, steps_of
 from sd_cluster.simulation import simulate
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
-from sd_cluster.workers import Alone, side_by_side
+from sd_cluster.workers import Alone, run_alone, side_by_side
 
 PILOT = 256
 """Runs on which a step is tried."""
@@ -24,6 +24,9 @@ MOST_STEPS = 20_000
 
 TRIED = 20
 """Failed runs of the pilot that are tried alone, to tell a step too long from a run without a solution."""
+
+
+_WHOLE = "arrays are kept whole: solved run by run"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ def choose_path(
     if stepwise and solver is None:
         solver = RungeKutta4()
         said = f", as '{stepwise[0]}' is only defined at steps"
+    if batch.model.whole is not None:
+        if solver is None:
+            return _halve_alone(batch, draws, times, rtol)
+        return Path(Alone(times, solver), times, (f"{_WHOLE} with {type(solver).__name__}{said}",))
     if isinstance(solver, Euler | RungeKutta4):
         grid = step_grid(batch.horizon, times, solver, steps_of(times, batch.horizon))
         return Path(grid, times, (f"{type(solver).__name__} with a step of {batch.horizon.step:g}{said}",))
@@ -87,6 +94,31 @@ def _halve(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float, th
         step, grid, coarse = step / 2.0, finer, fine
     reason = f"steps of {step:g} still leave an error above {rtol:g}, so the runs were solved one by one"
     return Path(Alone(times, Adaptive()), times, (reason,))
+
+
+def _halve_alone(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: float) -> Path:
+    """Halve the model's step on two runs, as above, where arrays are kept whole."""
+    pilot, horizon = _pilot(draws.values)[[0, -1]], batch.horizon
+    step, coarse = horizon.step, _alone(batch, pilot, times, horizon.step)
+    while (horizon.end - horizon.start) / step <= MOST_STEPS and coarse is not None:
+        fine = _alone(batch, pilot, times, step / 2.0)
+        error = np.inf if fine is None else _difference(coarse, fine)
+        if error <= rtol:
+            said = (
+                f"{_WHOLE} with RungeKutta4 and a step of {step:g}: halving it moves nothing by more than {error:.1e}"
+            )
+            about = f"{said} of its largest value, on two of {len(draws)} runs"
+            return Path(Alone(times, RungeKutta4(step)), times, (about,), error)
+        step, coarse = step / 2.0, fine
+    return Path(Alone(times, Adaptive()), times, (f"{_WHOLE} with Adaptive, as fixed steps leave too large an error",))
+
+
+def _alone(batch: Batch, rows: Floats, times: tuple[float, ...], step: float) -> Floats | None:
+    """Runs each by itself, shape (n_times, n_outputs, n_runs); nothing where one fails."""
+    try:
+        return np.stack([run_alone(batch, row, Alone(times, RungeKutta4(step))) for row in rows], axis=-1)
+    except SimulationError:
+        return None
 
 
 def _pilot(values: Floats) -> Floats:

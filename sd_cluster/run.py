@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +77,18 @@ class Run:
         if known is None:
             raise ModelError(f"run '{self.scenario}' has no array '{name}'{near(name, self.arrays)}")
         shape = self.arrays[known]
-        places = {column: place for place, column in enumerate(self.names)}
-        values = np.full((len(self.times), *(len(elements) for _, elements in shape)), np.nan)
-        unit = ""
-        for index in np.ndindex(*values.shape[1:]):
-            row = [elements[place] for place, (_, elements) in zip(index, shape, strict=True)]
-            column = places.get(f"{known}[{','.join(row)}]")
-            if column is not None:
-                values[(slice(None), *index)] = self.values[:, column]
-                unit = self.units[column]
+        full = [f"{known}[{','.join(row)}]" for row in product(*(elements for _, elements in shape))]
+        sizes = tuple(len(elements) for _, elements in shape)
+        start = self.names.index(full[0]) if full and full[0] in self.names else 0
+        if list(self.names[start : start + len(full)]) == full:
+            values, places = self.values[:, start : start + len(full)], [start]
+        else:
+            columns = {column: place for place, column in enumerate(self.names)}
+            found = [columns.get(name, -1) for name in full]
+            values = np.column_stack([self.values, np.full(len(self.times), np.nan)])[:, found]
+            places = [place for place in found if place >= 0]
+        unit = self.units[places[-1]] if places else ""
+        values = values.reshape(len(self.times), *sizes).copy()
         names = [name for name, _ in shape]
         names = [name if name not in names[:place] else f"{name} {place + 1}" for place, name in enumerate(names)]
         coords = {"time": self.times, **{name: list(shape[place][1]) for place, name in enumerate(names)}}

@@ -61,8 +61,8 @@ class Runner:
         values = {**controls(self.model, self.horizon), **inputs.values}
         self._p = self._kernel.vector(values, inputs.tables)
         self._p[self._kernel.half_step] = self.horizon.step / 2.0
-        self._slots = [self._kernel.slots[name] for name in self._targets]
-        wanted = [self.model.variable(name).name for name in self.outputs]
+        self._slots = [(self._kernel.slots[name], self._kernel.count(name)) for name in self._targets]
+        wanted = [self.model.full_name(name) for name in self.outputs]
         for name in wanted:
             if name not in self._kernel.names:
                 raise ModelError(f"'{name}' is a lookup, which has no value of its own")
@@ -97,8 +97,11 @@ class Runner:
         p = self._p.copy()
         if len(vector) != len(self.names):
             raise ModelError(f"{len(vector)} numbers were given for {len(self.names)} names; give one for each")
-        for slot, value in zip(self._slots, vector, strict=True):
-            p[slot] = float(value)
+        for (slot, count), value in zip(self._slots, vector, strict=True):
+            if count == 1:
+                p[slot] = float(value)
+            else:  # an array that is kept whole
+                p[slot : slot + count] = float(value)
         n = len(kernel.stocks)
         y, before, out = kernel.array(n), kernel.array(2 * n + 1), kernel.matrix(len(self._rows))
         start, step = self.horizon.start, self.horizon.step

@@ -111,8 +111,8 @@ def structure(model: Model) -> Structure:
     """
     if model.whole is not None:
         raise ModelError(
-            f"{model.name}: its arrays are so large that they are kept whole, which single runs take; sweeps,"
-            " derivatives and SymPy need fewer elements: load it with sizes={...}"
+            f"{model.name}: its arrays are so large that they are kept whole, which runs, sweeps and sensitivity"
+            " analyses take; derivatives and SymPy need fewer elements: load it with sizes={...}"
         )
     equations = {equation.name: equation for equation in model.equations}
     constant, moving = _running_order(model.name, equations)

@@ -398,8 +398,8 @@ class WholePrinter(LoopPrinter):
         read = self._reads(part for piece in pieces for part in _read_by(piece, value) if part is not None)
         if tables := sorted(read & self.whole.sparse.keys()):
             raise ModelError(
-                f"'{names[0]}' reads the sparse table '{tables[0]}' and depends on other elements of its own at the same"
-                " moment, or is sorted, picked or allocated; give the sum over the table a variable of its own"
+                f"'{names[0]}' reads the sparse table '{tables[0]}' and depends on other elements of its own at the"
+                " same moment, or is sorted, picked or allocated; give the sum over the table a variable of its own"
             )
         if sum(self.ranges.count(piece.subscripts) for piece in pieces) > MOST_WRITTEN // 20:
             raise ModelError(

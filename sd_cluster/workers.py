@@ -18,7 +18,7 @@ from sd_cluster.kernel import Backend, Floats
 from sd_cluster.lanes import WIDTH
 from sd_cluster.progress import progress_bar
 from sd_cluster.simulation import simulate
-from sd_cluster.solvers import Adaptive
+from sd_cluster.solvers import Adaptive, Solver
 from sd_cluster.store import Store
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ TASKS = 8
 
 @dataclass(frozen=True)
 class Alone:
-    """Each run on its own path, by a solver that chooses its steps."""
+    """Each run on its own path, by a solver that chooses its steps, or by any where arrays are kept whole."""
 
     times: tuple[float, ...]
-    solver: Adaptive
+    solver: Solver
     backend: Backend = "numba"
 
 
@@ -58,7 +58,7 @@ def task_size(path: Grid | Alone, runs: int, workers: int) -> int:
     256
     """
     if isinstance(path, Alone):
-        return CHUNK_ALONE
+        return min(max(runs // (TASKS * workers), 1), CHUNK_ALONE)
     return min(max(padded(-(-runs // (TASKS * workers))), LEAST), CHUNK)
 
 
@@ -125,7 +125,8 @@ def in_tasks(
     if client:
         done = _on_cluster(batch, draws, path, lows, size, client)
     else:  # SciPy's solvers do not let other threads run
-        done = _in_threads(batch, draws, path, lows, size, 1 if isinstance(path, Alone) else workers)
+        alone = isinstance(path, Alone) and isinstance(path.solver, Adaptive)
+        done = _in_threads(batch, draws, path, lows, size, 1 if alone else workers)
     with progress_bar(runs, "runs", progress) as advance:
         advance(runs - sum(min(size, runs - low) for low in lows))
         for low, (rows, broken) in done:

@@ -309,15 +309,54 @@ def test_a_sparse_table_read_elsewhere(tmp_path):
 
 def test_what_whole_arrays_do_not_take_is_told(tmp_path, always_whole):
     model = chain(tmp_path, 50)
-    with pytest.raises(sd.ModelError, match="kept whole, which single runs take; sweeps, derivatives and SymPy"):
+    with pytest.raises(sd.ModelError, match="kept whole, which runs, sweeps and sensitivity analyses take; deriv"):
         model.symbolic()
     with pytest.raises(sd.ModelError, match="kept whole"):
-        sd.sweep(model, sd.Space({"births": (1, 2)}).sample(4, seed=1), outputs=["all"])
+        sd.ForwardRunner(model, ["births"], outputs=["all"], times=[10])
     with pytest.raises(sd.ScenarioError, match="only parameters can be set, to numbers"):
         sd.simulate(model, sd.Scenario("s", {"births": {0: 1, 5: 2}}))
     run = sd.simulate(model, sd.Scenario("s", {"births": 0}))
     assert run["n"][-1, 0] < 2
     assert run.notes == ("DOP853 took the place of LSODA, whose matrices would be too large",)
+
+
+@pytest.mark.parametrize("solver", [sd.Euler(), sd.RungeKutta4(), sd.Adaptive(), None])
+def test_a_sweep_of_whole_arrays_runs_each_draw(tmp_path, always_whole, monkeypatch, solver):
+    model = chain(tmp_path, 5)
+    draws = sd.Draws.of({"births": [1, 2, 4], "stay": [3, 5, 5]})
+    outputs = ["all", "N[c3]"]
+    if isinstance(solver, sd.Adaptive):
+        monkeypatch.setattr(sd.Simulation, "_choose_backend", lambda self: "python")
+    found = sd.sweep(model, draws, outputs=outputs, solver=solver, save=1, threads=2, store=tmp_path / "store")
+    assert found.names == ("all", "n[C3]") and found.ok.all()
+    again = sd.sweep(model, draws, outputs=outputs, solver=solver, save=1, threads=1)
+    assert np.array_equal(found.values[:], again.values)
+    for row, (births, stay) in enumerate(draws.values):
+        scenario = sd.Scenario("s", {"births": births, "stay": stay})
+        run = sd.simulate(model, scenario, solver=solver or sd.RungeKutta4(), save=1)
+        expected = np.column_stack([run[name] for name in found.names])
+        assert_close(found.values[row], expected, 1e-5, because="the step may have been halved")
+    assert found.notes[0].startswith("arrays are kept whole: solved run by run with")
+
+
+def test_a_sweep_of_whole_arrays_saves_what_has_no_subscripts(tmp_path, always_whole):
+    model = chain(tmp_path, 5)
+    draws = sd.Draws.of({"births": [1.0, 2.0]})
+    assert sd.sweep(model, draws, solver=sd.Euler()).names == ("all",)
+    assert len(sd.sweep(model, draws, solver=sd.Euler(), outputs="n").names) == 5
+    for name, told in (("n[C9]", "is an array over Cohort and has no element 'C9'"), ("m", "has no variable 'm'")):
+        with pytest.raises(sd.ModelError, match=told):
+            sd.sweep(model, draws, outputs=name)
+    indices = sd.sobol(model, sd.Space({"births": (1, 3), "stay": (2, 9)}), of=["n[C2]"], samples=4, solver=sd.Euler())
+    assert indices.outputs[0] == "n[C2]"
+
+
+def test_a_runner_sets_every_element_of_a_whole_array(tmp_path, always_whole):
+    model = load(tmp_path, "x[D] = INTEG(g[D], 0) \n g[D] = 1", {"D": "A1, A2, A3"})
+    runner = sd.Runner(model, ["g"], outputs=["x[A2]", "x[A3]"], times=[0, 10], solver=sd.Euler(), backend="python")
+    assert runner([2.0])[-1].tolist() == [20.0, 20.0]
+    with pytest.raises(sd.ModelError, match=r"'x' is an array; name an element, such as 'x\[A1\]'"):
+        sd.Runner(model, ["g"], outputs=["x"], times=[10])
 
 
 def test_a_blow_up_names_the_element(tmp_path, always_whole):
