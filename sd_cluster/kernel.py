@@ -18,7 +18,7 @@ from sd_cluster.expressions import references
 from sd_cluster.model import Auxiliary, Model, Parameter, Stock, Table, key
 from sd_cluster.printing import AHEAD, MARCHES, SIGNATURES, SWIFT_EULER, Printer, pipe_name, pipes
 from sd_cluster.structure import Structure
-from sd_cluster.whole import WholePrinter
+from sd_cluster.whole import MOST_SWITCHES, WholePrinter
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Backend: TypeAlias = Literal["python", "numba"]
@@ -205,6 +205,13 @@ class WholeKernel(Kernel):
         return np.zeros((rows, len(self.names)))
 
 
+_TIMES = {
+    "f_step_times": runtime.step_times,
+    "f_pulse_times": runtime.pulse_times,
+    "f_train_times": runtime.train_times,
+}
+
+
 def compile_model(model: Model, backend: Backend = "python") -> Kernel:
     """Compile a model's equations; the kernel is kept while its model lives.
 
@@ -251,8 +258,7 @@ def _compile(model: Model, backend: Backend) -> Kernel:
     source = printer.source()
     plain = runtime.called()
     exec(compile(source + MARCHES, "<kernel>", "exec"), plain)
-    extra = {**plain, "f_step_times": runtime.step_times, "f_pulse_times": runtime.pulse_times}
-    extra |= {"f_train_times": runtime.train_times}
+    extra = {**plain, **_TIMES}
     exec(compile(printer.plain_source(), "<kernel>", "exec"), extra)
     functions = (
         plain if backend == "python" else cache.compiled(source + MARCHES, runtime.called(compiled=True), SIGNATURES)
@@ -285,6 +291,9 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     assert isinstance(model.whole, Whole)
     printer = WholePrinter(model, model.whole)
     source = printer.source()
+    words = {"uint64": int, "int64": np.int64, "uint32": np.uint32, "f_fetch": lambda array, place: None}
+    plain: dict[str, Any] = {**runtime.called(), **words, **_TIMES}
+    exec(compile(printer.switch_source(), "<kernel>", "exec"), plain)
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64, "uint32": np.uint32}
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
@@ -294,13 +303,7 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         for wanted, others in (("rates", ()), ("rk4", ("rates", "outputs", "hold", "limit"))):
             functions[wanted] = _when_called(source + MARCHES, helpers, signatures, ("flows", *others, wanted))
     else:
-        functions = {
-            **runtime.called(),
-            "uint64": int,
-            "int64": np.int64,
-            "uint32": np.uint32,
-            "f_fetch": lambda array, place: None,
-        }
+        functions = {**runtime.called(), **words}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
 
     def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
@@ -333,7 +336,7 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         hold=functions["hold"],
         euler=functions["euler"],
         rk4=functions["rk4"],
-        switch_times=lambda p, first, last: [],
+        switch_times=plain["switch_times"],
         trace=trace,
         trace_start=trace_start,
         printer=printer,
@@ -418,8 +421,9 @@ def points_of_time(kernel: Kernel, p: Any) -> list[float]:
     """Points of the tables that are read at Time itself: trajectories have kinks or jumps there."""
     points: list[float] = []
     for name in kernel.structure.tables_of_time:
-        at = int(p[kernel.slots[name]])
-        points += map(float, p[at + 1 : at + 1 + int(p[at])])
+        for element in range(min(kernel.count(name), MOST_SWITCHES)):
+            at = int(p[kernel.slots[name] + element])
+            points += map(float, p[at + 1 : at + 1 + int(p[at])])
     return points
 
 

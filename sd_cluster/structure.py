@@ -1,7 +1,7 @@
 """What depends on what in a model: orders of computation, kinds of variation, circles, switching times."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -118,7 +118,8 @@ def structure(model: Model) -> Structure:
     constant, moving = _running_order(model.name, equations)
     initial = _initial_order(model.name, equations, set(constant))
     settled = {name for name, equation in equations.items() if isinstance(equation, Parameter)} | set(constant)
-    switches, unlocated, conditions = _switches(equations, settled)
+    moving_parts = list(moving_expressions(equations.values()))
+    switches, unlocated, conditions = switches_of(moving_parts, settled)
     return Structure(
         parameters=_names(equations, Parameter),
         stocks=_names(equations, Stock),
@@ -129,7 +130,7 @@ def structure(model: Model) -> Structure:
         initial=initial,
         equations=equations,
         switches=switches,
-        tables_of_time=_tables_of_time(equations),
+        tables_of_time=tables_of_time(moving_parts),
         unlocated=unlocated,
         held=_names(equations, Held),
         stepwise=_stepwise(equations),
@@ -205,25 +206,26 @@ def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[s
     return tuple(name for name in _order(model, graph, "initial values") if name in graph)
 
 
-def _moving_expressions(equations: Mapping[str, Equation]) -> Iterable[tuple[str, Expression]]:
+def moving_expressions(equations: Iterable[Equation]) -> Iterator[tuple[str, Expression]]:
     """Everything that is computed at each moment of a run, by the variable it belongs to."""
-    for name, equation in equations.items():
+    for equation in equations:
         own = running(equation)
         for part in [*followed(equation), *([] if own is None else [own])]:
-            yield name, part
+            yield equation.name, part
 
 
-def _tables_of_time(equations: Mapping[str, Equation]) -> tuple[str, ...]:
+def tables_of_time(expressions: Iterable[tuple[str, Expression]]) -> tuple[str, ...]:
+    """Tables that are read at Time itself."""
     found: dict[str, None] = {}
-    for _, expression in _moving_expressions(equations):
+    for _, expression in expressions:
         for node in walk(expression):
             if isinstance(node, Lookup) and node.argument == Name(TIME):
                 found[node.table] = None
     return tuple(found)
 
 
-def _switches(
-    equations: Mapping[str, Equation], settled: set[str]
+def switches_of(
+    expressions: Iterable[tuple[str, Expression]], settled: Collection[str]
 ) -> tuple[frozenset[Expression], tuple[str, ...], tuple[tuple[str, Operation], ...]]:
     """Nodes that switch at known times, sentences about those that switch at unknown ones, and which turn there."""
     found: list[Expression] = []
@@ -236,7 +238,7 @@ def _switches(
             name in settled for name in references(expression)
         )
 
-    for name, expression in _moving_expressions(equations):
+    for name, expression in expressions:
         for node in walk(expression):
             if isinstance(node, Call) and node.function in TIME_FUNCTIONS:
                 if all(known(argument) for argument in timing(node)):

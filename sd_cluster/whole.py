@@ -27,13 +27,14 @@ from sd_cluster.expressions import (
     Lookup,
     Name,
     Number,
+    outside_sums,
     walk,
 )
 from sd_cluster.fusion import Nest, fused
 from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
-from sd_cluster.structure import Structure, followed, running, starting
+from sd_cluster.structure import Structure, followed, moving_expressions, running, starting, switches_of, tables_of_time
 
 LARGEST = sys.float_info.max
 """No finite number is larger."""
@@ -41,6 +42,9 @@ LARGEST = sys.float_info.max
 MOST_NAMED = 1_000_000
 """Elements beyond which names are made when they are asked for."""
 
+
+MOST_SWITCHES = 1_000
+"""Elements that may each switch at a time of their own which a continuous solver stops at."""
 
 MOST_FOLLOWING = 100
 """Pieces of variables that read each other up to which an order is looked for."""
@@ -157,6 +161,13 @@ class WholePrinter(LoopPrinter):
             for name in self.moving
             if any(isinstance(n, Call) and n.function == NOISE for part in self._own(name) for n in walk(part))
         }
+        parts = list(moving_expressions(piece.equation for pieces in self.pieces.values() for piece in pieces))
+        switches, unlocated, _ = switches_of(parts, {*of_kind[Parameter], *self.constant})
+        wide = {node for node in switches if self.ranges.count(self._gone_through(node)) > MOST_SWITCHES}
+        unlocated += tuple(
+            f"'{name}' switches at times of its own for each of more than {MOST_SWITCHES:,} elements"
+            for name in dict.fromkeys(name for name, part in parts if not wide.isdisjoint(walk(part)))
+        )
         stepwise = (*sorted(noisy), *dict.fromkeys(name.split(" #")[0] for name in of_kind[Held]))
         return Structure(
             parameters=of_kind[Parameter],
@@ -167,9 +178,36 @@ class WholePrinter(LoopPrinter):
             moving=tuple(self.moving),
             initial=(),
             equations=self.kinds,
+            switches=switches - wide,
+            tables_of_time=tables_of_time(parts),
+            unlocated=unlocated,
             held=of_kind[Held],
             stepwise=stepwise,
         )
+
+    def _gone_through(self, node: Expression) -> list[str]:
+        """Ranges over which an expression differs by element."""
+        indices = (index for part in outside_sums(node) if isinstance(part, Name | Lookup) for index in part.indices)
+        return list(dict.fromkeys(index for index in indices if index in self.ranges))
+
+    def switch_source(self) -> str:
+        """Source of `switch_times` in plain Python, once the other source is there."""
+        lines = ["times = []"]
+        for node in self.structure.switches:
+            heads, self.loops, self.before = [], [], []
+            for number, index in enumerate(self._gone_through(node)):
+                head, loop = gone_through(f"i{number}", len(self.ranges.elements(index)))
+                heads += head
+                self.loops.append((index, loop))
+            found = self._switch(node)
+            lines += _nested([*heads], [*self.before, *found])
+        return self._function("switch_times(p, first, last)", [*self._bits(), *lines, "return times"], clock=False)
+
+    def _bits(self) -> list[str]:
+        lines = ["bits = p.view(int64)", "near = p.view(uint32)"] if self.sparse else []
+        for its in self.sparse.values():
+            lines += [f"columns{its.number} = bits[{its.start}]", f"values{its.number} = bits[{its.start + 1}]"]
+        return lines
 
     def vector(self) -> Any:
         """The vector `p` with the model's own parameters and tables; index tables are known once all is printed."""
@@ -240,9 +278,7 @@ class WholePrinter(LoopPrinter):
             block = self.blocks[name]
             outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
             column += block.count
-        bits = ["bits = p.view(int64)", "near = p.view(uint32)"] if self.sparse else []
-        for its in self.sparse.values():
-            bits += [f"columns{its.number} = bits[{its.start}]", f"values{its.number} = bits[{its.start + 1}]"]
+        bits = self._bits()
         starts = [n for n, kind in self.kinds.items() if isinstance(kind, Auxiliary | Stock | Frozen | Held)]
         starts = [name for name in starts if name not in self.constant]
         parts = [
@@ -491,9 +527,7 @@ class WholePrinter(LoopPrinter):
         lines = list(body)
         if tests:
             lines = [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)]
-        for head in reversed(heads):
-            lines = [head, *(f"    {line}" for line in lines)]
-        return lines
+        return _nested(heads, lines)
 
     def _rate(self, piece: Piece) -> tuple[list[str], list[str]]:
         """The loops that set a stock's net flow, and those that set the stock a step ahead."""
@@ -551,6 +585,14 @@ class WholePrinter(LoopPrinter):
                 at = f"y[{block.start} + i]"
                 lines += [f"for i in range({block.count}):", f"    if {at} < 0.0:", f"        {at} = 0.0"]
         return lines
+
+
+def _nested(heads: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Lines within loops."""
+    lines = list(lines)
+    for head in reversed(heads):
+        lines = [head, *(f"    {line}" for line in lines)]
+    return lines
 
 
 def _read_by(piece: Piece, value: Any) -> list[Expression | None]:

@@ -43,10 +43,33 @@ def test_a_feature_kept_whole_runs_as_written_out(monkeypatch, name):
     path = next(path for s in (".mdl", ".xmile") if (path := FEATURES / name / f"{name}{s}").exists())
     whole = sd.load(path)
     assert whole.whole is not None
-    first, second = (sd.simulate(model, solver=sd.Euler()) for model in (written, whole))
-    assert set(first.names) == set(second.names)
-    for variable in first.names:
-        assert_close(second[variable], first[variable], 1e-12, 1e-12, because="sums in another order")
+    for solver in (sd.Euler(), sd.RungeKutta4()):
+        first, second = (sd.simulate(model, solver=solver) for model in (written, whole))
+        assert set(first.names) == set(second.names)
+        for variable in first.names:
+            assert_close(second[variable], first[variable], 1e-12, 1e-12, because="sums in another order")
+
+
+def test_continuous_time_stops_where_elements_switch(tmp_path, always_whole, monkeypatch):
+    equations = """
+        x[D] = INTEG(STEP(1,start[D])*g[D], 0)
+        y[D] = INTEG(PULSE(late[D],0.2)*5, 0)
+        z[D] = INTEG(IF THEN ELSE(Time>start[D],1,0)+bend(Time), 0)
+        bend( (0,0),(2.1,0),(2.2,1),(2.3,0),(20,0) )
+        start[D] = 1.03,2.51,4
+        late[D] = start[D]+g[D]
+        g[D] = 1,2,3
+    """
+    monkeypatch.setattr(sd.Simulation, "_choose_backend", lambda self: "python")
+    model = load(tmp_path, equations, {"D": "A1, A2, A3"})
+    assert model.whole is not None
+    run, start = sd.simulate(model), np.array([1.03, 2.51, 4.0])
+    assert_close(run["x"][-1].to_numpy(), (10 - start) * [1, 2, 3], 1e-9, because="constant between its stops")
+    assert_close(run["y"][-1].to_numpy(), np.ones(3), 1e-9, because="pulses of a fifth of a year")
+    assert_close(run["z"][-1].to_numpy(), 10 - start + 0.1, 1e-9, because="a triangle of base 0.2 and height 1")
+    monkeypatch.setattr("sd_cluster.whole.MOST_SWITCHES", 2)
+    noted = sd.simulate(load(tmp_path, equations, {"D": "A1, A2, A3"})).notes
+    assert noted[0].startswith("'x' switches at times of its own for each of more than 2 elements; the solver steps")
 
 
 CHAIN = """
