@@ -65,10 +65,12 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
     touched: dict[str, set[tuple[int, str]]] = {}
     made: dict[str, set[tuple[int, str]]] = {}
     apart: set[str] = set()
+    setters: dict[str, set[int]] = {}
     for nest, place in zip(nests, places, strict=True):
         together.setdefault(place, []).append(nest)
         for name in nest.names:
             made.setdefault(name, set()).add(place)
+            setters.setdefault(name, set()).add(id(nest))
         for name in nest.reads.union(nest.names):
             touched.setdefault(name, set()).add(place)
         apart |= nest.reads - nest.along
@@ -76,9 +78,8 @@ def fused(nests: Iterable[Nest], passing: Mapping[str, Block] | None = None) -> 
     for _, one in sorted(together.items(), key=lambda item: item[0][0]):
         own = dict.fromkeys(nest.names[0] for nest in one if nest.own)
         kept = {name: passing[name] for name in own if passing and name in passing
-                and name not in apart and touched[name] == made[name] and len(made[name]) == 1}  # fmt: skip
-        sets = Counter(name for nest in one for name in nest.names)
-        short = [nest for nest in one if nest.names[0] in kept and sets[nest.names[0]] == 1 and _is_short(nest, nests)]
+                and name not in apart and touched[name] == made[name] and len(setters[name]) == 1}  # fmt: skip
+        short = [nest for nest in one if nest.names[0] in kept and _is_short(nest, nests)]
         lines += _one_pass(one, kept, short)
     return lines
 
