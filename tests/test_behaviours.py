@@ -327,6 +327,7 @@ def test_what_is_drawn_stops_at_the_mastery_limit_and_mastery_ends_below_the_bas
     assert min(above_limit, above_base) >= 10
 
 
+@pytest.mark.slow
 def test_10_hsinchu_firms_talent_and_revenue_are_reproduced(model):
     import calibration as cal
     from calibration.study import Study, misfit_of

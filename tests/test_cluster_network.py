@@ -145,7 +145,7 @@ def test_halving_the_step_halves_eulers_error():
 
 def test_without_contacts_and_learning_knowledge_fades_exactly():
     changes = STILL | {"practice rate": 0.0, "outside learning rate": 0.0, "contact rate": 0.0}
-    its = run(sd.contacts.ring(60, 2), changes, 10.0, solver=sd.RungeKutta4(0.0625))
+    its = run(sd.contacts.ring(5, 2), changes, 10.0, solver=sd.RungeKutta4(0.0625))
     assert_close(its["mean knowledge"][-1], its["mean knowledge"][0] * np.exp(-1.8), 1e-8, because="order four")
 
 

@@ -17,7 +17,7 @@ MODULES = [
 ]
 
 
-LONG = ("calibration.md", "ensembles.md", "local.md", "network.md", "sensitivity.md")
+LONG = ("README.md", "calibration.md", "ensembles.md", "local.md", "network.md", "sensitivity.md")
 
 
 @pytest.mark.parametrize(

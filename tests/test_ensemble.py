@@ -38,7 +38,9 @@ def small():
     return model, drawn(model, runs=70, growth_rate=(0.2, 0.9), capacity=(200, 600), firms=(5, 50))
 
 
-@pytest.mark.parametrize("solver", [sd.Euler(), sd.RungeKutta4(), sd.RungeKutta4(0.25)])
+@pytest.mark.parametrize(
+    "solver", [pytest.param(sd.Euler(), marks=pytest.mark.slow), sd.RungeKutta4(), sd.RungeKutta4(0.25)]
+)
 def test_side_by_side_agrees_with_one_by_one_on_the_core_model(core, solver):
     model, draws = core
     names = [*model.stocks, "competitiveness", "mobility", "talent flow"]
@@ -62,7 +64,7 @@ FEATURES = {
     "time_conditions": {"pace": (0.5, 2)},
     "sir": {"contact rate": (1.2, 4), "infectious": (1, 30)},
 }
-QUICK = {"switches", "lookups", "maths", "initials"}
+QUICK = {"switches", "maths"}
 
 
 @pytest.mark.parametrize(

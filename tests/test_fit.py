@@ -237,6 +237,7 @@ def test_no_starts_or_workers(twin, name, options):
         cal.minimise(twin.objective, **options)
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard_for_its_workers(folder):
     """A script without `if __name__ == "__main__"` must neither start itself again nor hang."""
     write_twin(folder / "twin.csv")

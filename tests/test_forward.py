@@ -49,7 +49,12 @@ FEATURES = {
 }
 
 
-@pytest.mark.parametrize("name", FEATURES)
+QUICK = {"delays", "lookups", "maths", "switches"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FEATURES]
+)
 def test_features_agree_with_differences_of_whole_runs(name):
     names, point, outputs = FEATURES[name]
     reach = 1e-5 if name == "lookups" else 1e-3  # no run of the differences may cross a point of a table elsewhere

@@ -169,7 +169,7 @@ def test_a_variable_over_both_ranges_of_a_sparse_table_is_worked_out_where_it_is
     assert written.whole is None
     whole = load(tmp_path, COUPLED, ranges, tables={"contact": scipy.sparse.csr_array(np.full((9, 9), 0.3))})
     assert "'terms', 'ahead', 'gap': worked out only where a sum over a sparse table reads it" in whole.notes[0]
-    first, second = (sd.simulate(model, solver=sd.Euler()) for model in (written, whole))
+    first, second = (sd.simulate(model, solver=sd.Euler(), backend="python") for model in (written, whole))
     assert_close(second["k"].to_numpy(), first["k"].to_numpy(), 1e-12, because="sums in another order")
     with pytest.raises(sd.ModelError, match="has no variable 'terms'"):
         second["terms"]
@@ -208,7 +208,7 @@ def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields,
     ]
     monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
     monkeypatch.setattr("sd_cluster.fusion.ROWS", 4)
-    for backend in ("python", "numba")[: 1 + (fields == 3)]:  # the source is the same, and compiling takes seconds
+    for backend in ("python", "numba")[: 1 + (fields == 3 and equations is WOVEN)]:  # the source is the same, and compiling takes seconds
         model = load(tmp_path, equations, ranges, tables=table)
         assert "f_fetch" in compile_model(model, backend).source
         assert "for b0 in range(0, 9, 4):" in compile_model(model, backend).source
@@ -552,7 +552,7 @@ def test_what_is_copied_into_rows_is_read_as_it_is(tmp_path, monkeypatch, equati
 
 
 def test_elements_that_read_others_of_their_array_follow_them(tmp_path):
-    """Whole as long as no element of an equation reads another of the same equation: 100,000 are too many otherwise."""
+    """Whole as long as no element of an equation reads another of the same equation: 12,000 are too many otherwise."""
     equations = """
         x[Member] = INTEG(SUM(pair[Member,Field!]), 0)
         pair[Member,two] = other[Member,one]+1
@@ -562,9 +562,10 @@ def test_elements_that_read_others_of_their_array_follow_them(tmp_path):
         other[Member,three] :EXCEPT: [m3,three] = SUM(pair[Member,Field!])
         other[m3,three] = pair[m4,two]
     """
-    expected = np.arange(1, 100_001) * 10.0 + 3
-    run = sd.simulate(load(tmp_path, equations, PAIR, sizes={"Member": 100_000}), solver=sd.Euler())
-    assert run["x"].to_numpy()[-1].tolist() == (10 * expected).tolist()
+    expected = np.arange(1, 12_001) * 10.0 + 3
+    model = load(tmp_path, equations, PAIR, sizes={"Member": 12_000})
+    run = sd.simulate(model, solver=sd.Euler(), horizon=(0, 1), backend="python")
+    assert run["x"].to_numpy()[-1].tolist() == expected.tolist()
     assert run["other"].to_numpy()[-1, 1:4, 2].tolist() == [23.0, 13.0, 43.0]
 
 
