@@ -208,7 +208,9 @@ def test_asking_for_members_ahead_changes_nothing(tmp_path, monkeypatch, fields,
     ]
     monkeypatch.setattr("sd_cluster.loops.FETCH_FROM", 0)
     monkeypatch.setattr("sd_cluster.fusion.ROWS", 4)
-    for backend in ("python", "numba")[: 1 + (fields == 3 and equations is WOVEN)]:  # the source is the same, and compiling takes seconds
+    for backend in ("python", "numba")[
+        : 1 + (fields == 3 and equations is WOVEN)
+    ]:  # the source is the same, and compiling takes seconds
         model = load(tmp_path, equations, ranges, tables=table)
         assert "f_fetch" in compile_model(model, backend).source
         assert "for b0 in range(0, 9, 4):" in compile_model(model, backend).source
