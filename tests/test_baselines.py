@@ -83,6 +83,7 @@ def test_a_logistic_curve_gives_its_ceiling_back():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_logistic_bands_cover_new_figures(logarithmic):
     rng = np.random.default_rng(3)

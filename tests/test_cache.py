@@ -129,6 +129,7 @@ def test_the_key_is_for_its_owner_alone(spoilt):
     assert (spoilt / "key").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_processes_may_race_for_one_entry(folder):
     command = [sys.executable, "-W", "error", "-c", script()]
     racing = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]

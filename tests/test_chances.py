@@ -74,6 +74,7 @@ def test_random_functions_of_vensim_stay_within_their_bounds_and_repeat_for_a_se
     assert set(run["poisson"] % 2) == {1.0}, "twice a whole number and one"
 
 
+@pytest.mark.slow
 def test_random_functions_of_xmile_have_the_mean_that_they_are_given(tmp_path):
     equations = {
         "EXPRND(3)": 3.0, "POISSON(4)": 4.0, "LOGNORMAL(5, 2)": 5.0, "TRIANGULAR(0, 1, 5)": 2.0,

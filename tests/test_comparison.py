@@ -109,6 +109,7 @@ def draws_of(fit: Found, seed: int) -> cal.Posterior:
     return cal.Posterior(fit.objective.names, places, values, np.zeros((4, 150)))
 
 
+@pytest.mark.slow
 def test_leave_one_out_of_a_normal_posterior_is_the_closed_form():
     """One unknown with a nearly normal posterior: leaving a figure out moves and widens it as in regression."""
     one = park_likelihood(YEARS, noise=0.05, seed=1, free=("initial firms",))

@@ -191,6 +191,7 @@ def test_mean_and_spread_of_a_family_are_found(growing):
     assert "12 regions" in str(fit) and fit.settled
 
 
+@pytest.mark.slow
 def test_bands_of_regions_left_out_hold_as_many_figures_as_they_should():
     held = []
     for seed in (11, 12):

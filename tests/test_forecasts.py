@@ -127,6 +127,7 @@ def test_the_laplace_approximation_of_a_normal_posterior_is_that_posterior():
     assert_close(places.mean(), best.place[0], 0.0, 0.15 * exact, because="3,000 weighed draws")
 
 
+@pytest.mark.slow
 def test_a_forecast_from_a_fit_at_a_bound_is_that_of_the_posterior(tmp_path):
     """The Laplace approximation stood where the fit ended: far out of a posterior whose optimum lies at a bound."""
     dataset = cal.read_dataset(write_twin(tmp_path / "park.csv", noise=0.05, seed=1))

@@ -58,6 +58,7 @@ def test_a_linked_function_is_found_again_without_the_compiler(folder):
     assert (done.stdout.strip(), done.returncode) == ("False", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_processes_may_race_for_one_object(folder):
     script = AGAIN.format(tests=str(Path(__file__).parent))
     racing = [subprocess.Popen([sys.executable, "-W", "error", "-c", script], stderr=subprocess.PIPE) for _ in range(2)]

@@ -131,6 +131,7 @@ def test_pinning_a_pooled_unknown_follows_mean_and_spread():
     assert_close(found.interval, [0.2 - reach, 0.2 + reach], 0.03, because="the priors pull by some per cent")
 
 
+@pytest.mark.slow
 def test_an_unknown_pooled_over_real_regions():
     """Its value is what is pinned, whatever mean and spread of the regions are."""
     one = growths().likelihoods[0]

@@ -120,6 +120,7 @@ def test_a_torn_last_line_is_dropped(tmp_path):
     assert History(tmp_path, {"seed": 1}).kept("start 1") == {"payoff": 2.0}
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_parent(tmp_path):
     """Workers of a killed fit once waited for work for ever."""
     data = write_twin(tmp_path / "twin.csv", noise=0.04)

@@ -684,6 +684,7 @@ def test_answers_that_take_much_memory_lie_in_a_file_and_are_taken_some_at_a_tim
     assert not list((tmp_path / "runs.zarr").glob(".table*")), "the file went away"
 
 
+@pytest.mark.slow
 def test_what_is_left_of_lost_runs_lies_in_a_file_too(tmp_path, request):
     model = tiny(GROWTH.replace("aside = idle", "aside = idle+0*SQRT(idle-0.01)"), check_units=False)
     settings = {"of": ["stock", Final("aside")], "seed": 1, "samples": 128, "allow_failures": True}

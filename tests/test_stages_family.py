@@ -87,6 +87,7 @@ def family(done):
     return fit_family(some, study.priors_of(some), pooled=study.pooled)
 
 
+@pytest.mark.slow
 def test_a_study_that_pools_finds_spreads_as_a_family_does(done, family):
     """A study searched the best point of everything at once, where spreads run away or collapse."""
     fit = done.work.fit
@@ -103,6 +104,7 @@ def test_a_study_that_pools_finds_spreads_as_a_family_does(done, family):
     assert len(pd.read_csv(done.folder / "tables" / "shrinkage.csv")) == 2 * len(CODES)
 
 
+@pytest.mark.slow
 def test_what_a_family_found_reads_as_any_other_fit(done):
     fit = done.work.fit
     first = fit.verdicts[0]
@@ -115,6 +117,7 @@ def test_what_a_family_found_reads_as_any_other_fit(done):
     np.testing.assert_array_equal(again.place, fit.place)
 
 
+@pytest.mark.slow
 def test_profiles_of_a_family_are_of_what_regions_share(done):
     """With spreads free, the payoff of a family falls without end, and a profile has no base."""
     table = pd.read_csv(done.folder / "tables" / "profiles.csv").set_index("unknown")
@@ -123,6 +126,7 @@ def test_profiles_of_a_family_are_of_what_regions_share(done):
     assert done.chapters["identifiability"].numbers["gained"] < 0.05
 
 
+@pytest.mark.slow
 def test_a_region_held_out_is_predicted_by_the_family_without_it(done, family):
     table = pd.read_csv(done.folder / "tables" / "validation.csv")
     assert set(table.region) == {"SE1"} and list(table.method) == ["model", "typical region"]
@@ -133,6 +137,7 @@ def test_a_region_held_out_is_predicted_by_the_family_without_it(done, family):
     assert not (done.folder / "training-fit.json").exists()
 
 
+@pytest.mark.slow
 def test_the_report_tells_of_the_family(done):
     text = Page((done.folder / "report.html").read_text(encoding="utf-8")).text
     asked = (
@@ -146,6 +151,7 @@ def test_the_report_tells_of_the_family(done):
     assert "nan" not in text.lower().split()
 
 
+@pytest.mark.slow
 def test_a_study_of_a_family_goes_on_where_it_was_killed(done, monkeypatch):
     """Region searches and the family are kept: after a kill nothing is searched again."""
     monkeypatch.setattr("calibration.optimisation.search_from", lambda *_: pytest.fail("it was done before"))
@@ -161,6 +167,7 @@ def test_a_study_of_a_family_goes_on_where_it_was_killed(done, monkeypatch):
     assert list(again.chapters) == list(STAGES)
 
 
+@pytest.mark.slow
 def test_the_mode_of_a_posterior_leaves_spreads_where_they_are(done):
     """The density of all places at once grows without end as a spread widens and the distances shrink."""
     objective, place = done.work.objective, done.work.fit.place
@@ -193,6 +200,7 @@ def test_last_years_of_a_family_are_held_out_too(tmp_path, monkeypatch):
     assert "Laplace approximation of the family" in chapter.blocks[0].text
 
 
+@pytest.mark.slow
 def test_two_regions_are_no_family_and_the_fit_says_so(tmp_path):
     text = TEXT.replace(str(list(CODES)), '["NO1", "NO2"]').replace('region = "SE1"', "last = 2009")
     outcome = run_study(
