@@ -14,7 +14,19 @@ settings.load_profile("house")
 
 APART = ("test_docs.py", "test_features.py", "test_interpreter.py")
 """Files whose tests prepare nothing for one another: each of them may go to any worker."""
-FIRST = ("demo", "resume", "cluster_network", "stages", "posterior", "forward", "ensemble", "docs", "fit")
+FIRST = (
+    "demo",
+    "resume",
+    "cluster_network",
+    "stages",
+    "posterior",
+    "forward",
+    "ensemble",
+    "whole",
+    "docs",
+    "fit",
+    "sensitivity",
+)
 """Files that take longest: begun last, one worker would work on them while the others are done."""
 
 
