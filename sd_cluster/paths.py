@@ -7,7 +7,7 @@ import numpy as np
 
 from sd_cluster.batch import Batch, changes_of, switch_times
 from sd_cluster.draws import Draws
-from sd_cluster.errors import SimulationError
+from sd_cluster.errors import ScenarioError, SimulationError
 from sd_cluster.grid import Grid, smooth_grid, step_grid
 from sd_cluster.kernel import Floats
 from sd_cluster.lanes import varied_switches
@@ -110,14 +110,14 @@ def _halve_alone(batch: Batch, draws: Draws, times: tuple[float, ...], rtol: flo
             about = f"{said} of its largest value, on two of {len(draws)} runs"
             return Path(Alone(times, RungeKutta4(step)), times, (about,), error)
         step, coarse = step / 2.0, fine
-    return Path(Alone(times, Adaptive()), times, (f"{_WHOLE} with Adaptive, as fixed steps leave too large an error",))
+    return Path(Alone(times, Adaptive()), times, (f"{_WHOLE} with Adaptive, as fixed steps do not do",))
 
 
 def _alone(batch: Batch, rows: Floats, times: tuple[float, ...], step: float) -> Floats | None:
-    """Runs each by itself, shape (n_times, n_outputs, n_runs); nothing where one fails."""
+    """Runs each by itself, shape (n_times, n_outputs, n_runs); nothing where one fails or times lie between steps."""
     try:
         return np.stack([run_alone(batch, row, Alone(times, RungeKutta4(step))) for row in rows], axis=-1)
-    except SimulationError:
+    except (ScenarioError, SimulationError):
         return None
 
 

@@ -376,6 +376,13 @@ def test_a_sweep_of_whole_arrays_saves_what_has_no_subscripts(tmp_path, always_w
     assert indices.outputs[0] == "n[C2]"
 
 
+def test_a_sweep_of_whole_arrays_takes_times_between_steps(tmp_path, always_whole):
+    model = chain(tmp_path, 5)
+    found = sd.sweep(model, sd.Draws.of({"births": [1.0, 2.0]}), save=[0.03, 9.99])
+    assert found.ok.all() and found.times.tolist() == [0.03, 9.99]
+    assert found.notes == ("arrays are kept whole: solved run by run with Adaptive, as fixed steps do not do",)
+
+
 def test_a_runner_sets_every_element_of_a_whole_array(tmp_path, always_whole):
     model = load(tmp_path, "x[D] = INTEG(g[D], 0) \n g[D] = 1", {"D": "A1, A2, A3"})
     runner = sd.Runner(model, ["g"], outputs=["x[A2]", "x[A3]"], times=[0, 10], solver=sd.Euler(), backend="python")
