@@ -13,7 +13,7 @@ from sd_cluster.kernel import Floats, Kernel, compile_model, points_of_time, set
 from sd_cluster.lanes import WIDTH, LaneKernel, compile_lanes
 from sd_cluster.model import Equation, Horizon, Model
 from sd_cluster.moments import controls
-from sd_cluster.scenario import Scenario, apply
+from sd_cluster.scenario import Scenario, apply, targets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,8 @@ class Batch:
         """
         if "settled" not in self._kept:
             inputs = apply(self.model, self.scenario.with_changes(dict.fromkeys(self.names, 0.0)))
-            varied = tuple(apply(self.model, Scenario("draws", dict.fromkeys(self.names, 0.0))).values)
+            columns = targets_of(self.model, self.names)
+            varied = tuple(columns)
             for name in self.outputs:
                 if self.variable(name).kind == "lookup":
                     raise ModelError(f"'{name}' is a lookup, which has no value of its own")
@@ -66,6 +67,7 @@ class Batch:
             kernel = compile_model(inputs.model)
             p = kernel.vector(values, inputs.tables)
             settle_constants(kernel, self.horizon.start, p)
+            self._kept["columns"] = list(columns.values())
             self._kept["settled"] = kernel, varied, np.array(p, dtype=float)
         found: tuple[Kernel, tuple[str, ...], Floats] = self._kept["settled"]
         return found
@@ -109,7 +111,7 @@ class Batch:
         edge = -room.ctypes.data % 64 // 8  # whole cache lines
         scratch = room[edge : edge + lanes.scratch]
         failed = np.zeros(padded(len(draws)), dtype=np.int64)
-        table = np.array(draws, dtype=float, order="C")
+        table = np.array(draws[:, self._kept["columns"]], dtype=float, order="C")
         path = (grid.first_tick, grid.starts, grid.steps, grid.counts, grid.ticks, grid.saves)
         lanes.march(table, p, lanes.targets, *path, column, np.zeros(n), p.copy(), scratch, failed, out)
         return failed[: len(draws)]
@@ -126,7 +128,7 @@ class Batch:
         rows, n = ends[saved].astype(np.int64), len(fast.stocks)
         failed = np.full(padded(len(draws)), -1, dtype=np.int64)
         start, step = self.horizon.start, self.horizon.step
-        for run, draw in enumerate(draws):
+        for run, draw in enumerate(draws[:, self._kept["columns"]]):
             p, y, before = shared.copy(), np.zeros(n), np.zeros(2 * n + 1)
             p[targets] = draw
             p[fast.half_step] = grid.half_step

@@ -272,9 +272,9 @@ def sweep(
 
     Where no solver is given, the runs share Runge-Kutta steps that no switching time falls into; the step is halved on
     some of the runs until halving it moves nothing by more than `rtol` of its largest value. Models that would need
-    too short a step, or whose switching times differ between runs, are solved run by run by `Adaptive`. So are those
-    whose arrays are kept whole, or by the solver that is given. The numbers do
-    not depend on the number of threads or the order of the draws.
+    too short a step, or whose switching times differ between runs, are solved run by run by `Adaptive`. Arrays that
+    are kept whole are solved run by run, with Runge-Kutta steps that are halved on two of the runs as above. The
+    numbers do not depend on the number of threads or the order of the draws.
 
     Parameters
     ----------

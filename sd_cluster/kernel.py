@@ -306,6 +306,11 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         functions = {**runtime.called(), **words}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
 
+    def switch_times(p: Any, first: float, last: float) -> list[float]:
+        with np.errstate(divide="raise", invalid="raise"):  # as Python's own numbers do
+            found: list[float] = plain["switch_times"](p, first, last)
+        return found
+
     def trace(t: float, tick: float, y: Any, p: Any) -> Iterator[Any]:
         row = np.zeros(len(printer.names))
         functions["outputs"](t, tick, np.array(y), np.array(p), row)
@@ -336,7 +341,7 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         hold=functions["hold"],
         euler=functions["euler"],
         rk4=functions["rk4"],
-        switch_times=plain["switch_times"],
+        switch_times=switch_times,
         trace=trace,
         trace_start=trace_start,
         printer=printer,

@@ -173,12 +173,17 @@ class LoopPrinter(Printer):
 
     def _element(self, full: str) -> str:
         """Source of one element by its full name."""
+        block, place = self._place_of(full)
+        return f"{block.vector}[{block.start + place}]"
+
+    def _place_of(self, full: str) -> tuple[Block, int]:
+        """The block of an element, and its place in it."""
         name, inside = parted(full, self.blocks)
         block, place = self.blocks[name], 0
         shape = self.shapes.get(name, ()) if inside else ()
         for element, (_, known), stride in zip(_listed(inside, shape), shape, block.strides, strict=False):
             place += stride * [key(item) for item in known].index(key(element))
-        return f"{block.vector}[{block.start + place}]"
+        return block, place
 
     def _places(self, subscript: str, dimension: str, elements: Sequence[str]) -> Sequence[int]:
         """Places of a subscript's elements among those of a position; a `range` where they follow each other."""

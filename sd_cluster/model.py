@@ -187,10 +187,6 @@ MOST_ASKED = 100_000
 """Elements of an array that can be asked for by its name."""
 
 
-MOST_ASKED = 100_000
-"""Elements of an array that can be asked for by its name."""
-
-
 @dataclass(frozen=True, eq=False)
 class Model:
     """Equations, units and notes of a model, in the order of its file; it holds no arrays and runs nothing.
@@ -290,10 +286,13 @@ class Model:
         ModelError
             If there is none of that name, or more elements than can be asked for at once.
         """
-        array, _, inside = name.rstrip("]").partition("[")
-        known = self.array(array.strip()) if self.whole is not None else ""
-        if not known:
+        if self.whole is None:
             return self.elements(name) or (self.variable(name).name,)
+        ends = [place for place, letter in enumerate(name) if letter == "[" and name.endswith("]")]
+        parts = [(self.array(name), ""), *((self.array(name[:place]), name[place + 1 : -1]) for place in ends)]
+        known, inside = next((part for part in parts if part[0]), ("", ""))
+        if not known or (not inside and known != self.array(name)):
+            return (self.variable(name).name,)
         positions = [elements for _, elements in self.arrays[known]]
         if not inside and math.prod(map(len, positions)) > MOST_ASKED:
             raise ModelError(f"'{known}' has more than {MOST_ASKED:,} elements; name some of them, or a sum over them")
@@ -316,10 +315,9 @@ class Model:
         """
         if self.whole is None:
             return self.variable(name).name
-        found = self.named(name)
-        if len(found) != 1:
-            raise ModelError(f"'{self.array(name)}' is an array; name an element, such as '{found[0]}'")
-        return found[0]
+        if array := self.array(name):
+            raise ModelError(f"'{array}' is an array; name an element, such as '{self.named(name)[0]}'")
+        return self.named(name)[0]
 
     def report(self) -> "Report":
         """What of the file can be computed and what cannot, with the reasons."""

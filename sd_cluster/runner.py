@@ -9,7 +9,7 @@ from sd_cluster.errors import ModelError
 from sd_cluster.kernel import Backend, Floats, begin, blame_rows, blame_step, compile_model
 from sd_cluster.model import Horizon, Model
 from sd_cluster.moments import chosen_horizon, controls, refuse_moving, save_times, steps_of
-from sd_cluster.scenario import Scenario, apply
+from sd_cluster.scenario import Scenario, apply, targets_of
 from sd_cluster.solvers import Euler, RungeKutta4
 
 
@@ -56,12 +56,13 @@ class Runner:
         self._rows = steps_of(self.times, self.horizon)
         middle = self.scenario.with_changes(dict.fromkeys(self.names, 0.0))
         inputs = apply(self.model, middle)
-        self._targets = list(apply(self.model, Scenario("", dict.fromkeys(self.names, 0.0))).values)
+        self._targets = targets_of(self.model, self.names)
         self._kernel = compile_model(inputs.model, self.backend)
         values = {**controls(self.model, self.horizon), **inputs.values}
         self._p = self._kernel.vector(values, inputs.tables)
         self._p[self._kernel.half_step] = self.horizon.step / 2.0
-        self._slots = [(self._kernel.slots[name], self._kernel.count(name)) for name in self._targets]
+        kernel = self._kernel
+        self._slots = [(kernel.slots[name], kernel.count(name), place) for name, place in self._targets.items()]
         wanted = [self.model.full_name(name) for name in self.outputs]
         for name in wanted:
             if name not in self._kernel.names:
@@ -97,11 +98,11 @@ class Runner:
         p = self._p.copy()
         if len(vector) != len(self.names):
             raise ModelError(f"{len(vector)} numbers were given for {len(self.names)} names; give one for each")
-        for (slot, count), value in zip(self._slots, vector, strict=True):
+        for slot, count, place in self._slots:
             if count == 1:
-                p[slot] = float(value)
+                p[slot] = float(vector[place])
             else:  # an array that is kept whole
-                p[slot : slot + count] = float(value)
+                p[slot : slot + count] = float(vector[place])
         n = len(kernel.stocks)
         y, before, out = kernel.array(n), kernel.array(2 * n + 1), kernel.matrix(len(self._rows))
         start, step = self.horizon.start, self.horizon.step

@@ -197,6 +197,21 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     return Inputs(variants[shape], values, tables)
 
 
+def targets_of(model: Model, names: Sequence[str]) -> dict[str, int]:
+    """Parameters that some names set, an array's one by one, each with the place of the name that sets it.
+
+    Raises
+    ------
+    ScenarioError
+        If a name is unknown or computed.
+    """
+    return {
+        target: place
+        for place, name in enumerate(names)
+        for target in apply(model, Scenario("draws", {name: 0.0})).values
+    }
+
+
 def _target(model: Model, scenario: str, target: str) -> Parameter | Stock:
     try:
         equation = model.variable(target)

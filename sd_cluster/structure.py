@@ -235,7 +235,9 @@ def switches_of(
     def known(expression: Expression) -> bool:
         """Whether a value depends on parameters alone."""
         return not any(isinstance(n, Call) and n.function in VARYING for n in walk(expression)) and all(
-            name in settled for name in references(expression)
+            name in settled
+            for name in references(expression)
+            if name  # none: the place of an element
         )
 
     for name, expression in expressions:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sd_cluster.arrays import MOST_WRITTEN, Names, Piece, Shape, Whole, equations_of, shapes_of
+from sd_cluster.arrays import MOST_WRITTEN, Names, Piece, Shape, Whole, equations_of, parted, shapes_of
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -163,7 +163,11 @@ class WholePrinter(LoopPrinter):
         }
         parts = list(moving_expressions(piece.equation for pieces in self.pieces.values() for piece in pieces))
         switches, unlocated, _ = switches_of(parts, {*of_kind[Parameter], *self.constant})
-        wide = {node for node in switches if self.ranges.count(self._gone_through(node)) > MOST_SWITCHES}
+        wide = {
+            node
+            for node in switches
+            if self.ranges.count(index.removesuffix("!") for index in self._gone_through(node)) > MOST_SWITCHES
+        }
         unlocated += tuple(
             f"'{name}' switches at times of its own for each of more than {MOST_SWITCHES:,} elements"
             for name in dict.fromkeys(name for name, part in parts if not wide.isdisjoint(walk(part)))
@@ -187,8 +191,10 @@ class WholePrinter(LoopPrinter):
 
     def _gone_through(self, node: Expression) -> list[str]:
         """Ranges over which an expression differs by element."""
-        indices = (index for part in outside_sums(node) if isinstance(part, Name | Lookup) for index in part.indices)
-        return list(dict.fromkeys(index for index in indices if index in self.ranges))
+        free = [index for part in outside_sums(node) if isinstance(part, Name | Lookup) for index in part.indices]
+        inside = [index for part in walk(node) if isinstance(part, Name | Lookup) for index in part.indices]
+        indices = [*free, *(index for index in inside if not index.endswith("!"))]
+        return list(dict.fromkeys(index for index in indices if index.removesuffix("!") in self.ranges))
 
     def switch_source(self) -> str:
         """Source of `switch_times` in plain Python, once the other source is there."""
@@ -196,11 +202,11 @@ class WholePrinter(LoopPrinter):
         for node in self.structure.switches:
             heads, self.loops, self.before = [], [], []
             for number, index in enumerate(self._gone_through(node)):
-                head, loop = gone_through(f"i{number}", len(self.ranges.elements(index)))
+                head, loop = gone_through(f"i{number}", len(self.ranges.elements(index.removesuffix("!"))))
                 heads += head
                 self.loops.append((index, loop))
             found = self._switch(node)
-            lines += _nested([*heads], [*self.before, *found])
+            lines += _nested(heads, [*self.before, *found])
         return self._function("switch_times(p, first, last)", [*self._bits(), *lines, "return times"], clock=False)
 
     def _bits(self) -> list[str]:
@@ -445,7 +451,10 @@ class WholePrinter(LoopPrinter):
         found: dict[str, Equation] = {}
         for piece in sorted(pieces, key=lambda piece: -self.ranges.count(piece.subscripts)):
             found |= {equation.name: equation for equation in equations_of(piece, self.ranges, self.shapes)}
-        graph = {name: [r for r in self._reads([value(item)]) if r in found] for name, item in found.items()}
+        graph = {
+            name: [r for r in self._reads(part for part in _given_by(item, value) if part is not None) if r in found]
+            for name, item in found.items()
+        }
         try:
             order = list(TopologicalSorter(graph).static_order())
         except CycleError as error:
@@ -458,7 +467,10 @@ class WholePrinter(LoopPrinter):
         self.loops, self.single = [], True
         for name in order:
             self.before = []
-            text = self.number(value(found[name]))
+            text, held = self.number(value(found[name])), found[name]
+            if value is starting and isinstance(held, Held) and held.delay is not None:
+                _, place = self._place_of(name)
+                text = self._begun(held, text, f"{self.blocks[f'{parted(name, self.blocks)[0]} #pipe'].start + place}")
             lines += [*self.before, f"{self._element(name)} = {text}"]
         self.single = False
         return lines
@@ -502,11 +514,15 @@ class WholePrinter(LoopPrinter):
         text = self.number(expression)
         held = piece.equation
         if value is starting and isinstance(held, Held) and held.delay is not None:
-            empty = {"fixed": text, "line": "0.0"}.get(held.mode, repr(EMPTY))
-            pipe = f"int(p[{self.blocks[f'{held.name} #pipe'].start} - {block.start} + {place}])"
-            text = f"f_pipe_begin(p, {pipe}, {text}, {self.number(held.delay)}, {self._dt()}, {empty})"
+            text = self._begun(held, text, f"{self.blocks[f'{held.name} #pipe'].start} - {block.start} + {place}")
         body = [*self.before, f"{block.vector}[{place}] = {text}"]
         return self._guarded(piece, heads, body)
+
+    def _begun(self, held: Held, text: str, place: str) -> str:
+        """What a delay's first value is, whose pipe is begun with it; `place` is where the pipe's own place stands."""
+        assert held.delay is not None
+        empty = {"fixed": text, "line": "0.0"}.get(held.mode, repr(EMPTY))
+        return f"f_pipe_begin(p, int(p[{place}]), {text}, {self.number(held.delay)}, {self._dt()}, {empty})"
 
     def _guarded(self, piece: Piece, heads: Sequence[str], body: Sequence[str]) -> list[str]:
         """Lines within their loops, without what is excepted."""
@@ -596,7 +612,11 @@ def _nested(heads: Sequence[str], lines: Sequence[str]) -> list[str]:
 
 
 def _read_by(piece: Piece, value: Any) -> list[Expression | None]:
-    return [value(piece.equation), getattr(piece.equation, "delay", None)]
+    return _given_by(piece.equation, value)
+
+
+def _given_by(equation: Equation, value: Any) -> list[Expression | None]:
+    return [value(equation), getattr(equation, "delay", None)]
 
 
 def _meet(first: _Box, second: _Box) -> bool:

@@ -192,6 +192,9 @@ def _in_threads(batch: Batch, draws: Floats, path: Grid | Alone, lows: Sequence[
         return
     if isinstance(path, Grid):
         batch.lanes(path.method)  # compiled once, not by each thread
+    elif lows:
+        yield lows[0], carry_out(batch, draws[lows[0] : lows[0] + size], path)
+        lows = lows[1:]
     with ThreadPoolExecutor(max_workers=workers) as pool:
         pending: dict[Future[tuple[Floats, Whole]], int] = {}
         for low in lows:

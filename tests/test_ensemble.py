@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from support import assert_close, feature, tiny
+from support import assert_close, feature, model_text, tiny
 
 import sd_cluster as sd
 from sd_cluster.batch import Batch
@@ -339,6 +339,25 @@ def test_a_store_is_filled_in_chunks_and_goes_on_where_it_stopped(small, tmp_pat
     (tmp_path / "other" / "letter.txt").write_text("dear")
     with pytest.raises(sd.DataError, match="not a sweep"):
         sweep(model, draws, store=tmp_path / "other")
+
+
+def test_an_array_is_drawn_by_its_name(tmp_path):
+    """Its elements took the numbers of the next runs, and the last what lay behind them."""
+    path = tmp_path / "arrays.mdl"
+    path.write_text(
+        "{UTF-8}\nD: A1, A2, A3\n\t~\n\t~\n\t|\n"
+        + model_text("x[D]=INTEG(g[D],i0[D])\ng[D]=1,2,3\ni0[D]=1").replace("{UTF-8}\n", ""),
+        encoding="utf-8",
+    )
+    model = sd.load(path, check_units=False)
+    for solver in (sd.Euler(), None):
+        found = sweep(model, sd.Draws.of({"g": [1.0, 2.0]}), outputs=["x"], save=[0, 10], solver=solver)
+        assert_close(found.values[:, 1], [[11.0] * 3, [21.0] * 3], 1e-12, because="ten years of the same flow")
+    found = sweep(model, sd.Draws.of({"x": [1.0, 2.0], "g[A2]": [0.0, 5.0]}), outputs=["x"], save=[0, 10],
+                  solver=sd.Euler())  # fmt: skip
+    assert_close(found.values[:, 1], [[11.0, 1.0, 31.0], [12.0, 52.0, 32.0]], 1e-12, because="the same")
+    runner = sd.Runner(model, ["g"], outputs=["x[A1]", "x[A3]"], times=[10], backend="python")
+    assert_close(runner([2.0]), [[21.0, 21.0]], 1e-12, because="the same")
 
 
 @pytest.mark.slow

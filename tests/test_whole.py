@@ -72,6 +72,40 @@ def test_continuous_time_stops_where_elements_switch(tmp_path, always_whole, mon
     assert noted[0].startswith("'x' switches at times of its own for each of more than 2 elements; the solver steps")
 
 
+SEVERAL = {"D": "A1, A2, A3", "E": "B1, B2", "First": "A1", "Later": "(A2-A3) -> Before", "Before": "(A1-A2)"}
+
+
+@pytest.mark.parametrize(
+    "equations",
+    [
+        "x = INTEG(SUM(STEP(1,start[D!])),0)\nstart[D]=1.03,2.51,4",
+        "x = INTEG(SUM(IF THEN ELSE(Time>start[D!],start[D!],0)),0)\nstart[D]=1.03,2.51,4",
+        "x[D] = INTEG(IF THEN ELSE(Time>SUM(c[D,E!]),1,0),0)\nc[D,E]=D*0.7+0.11*E",
+        "x[D] = INTEG(PULSE(D+0.03,0.2)+STEP(1,D),0)",
+        "x[D] = INTEG(f[D],1)\nf[First]=DELAY FIXED(x[First],1,3)\nf[Later]=DELAY FIXED(f[Before],0.5,f[Before]+1)",
+    ],
+    ids=["summed", "conditions summed", "a sum says when", "the number of an element", "delays in a row"],
+)
+def test_switches_and_delays_of_elements_are_those_written_out(tmp_path, monkeypatch, equations):
+    written = load(tmp_path, equations, SEVERAL)
+    monkeypatch.setattr(reading, "WHOLE_FROM", 0)
+    monkeypatch.setattr(reading, "WHOLE_PIECE", 0)
+    whole = load(tmp_path, equations, SEVERAL)
+    assert whole.whole is not None
+    monkeypatch.setattr(sd.Simulation, "_choose_backend", lambda self: "python")
+    for solver, error in ((sd.Euler(), 1e-12), (sd.RungeKutta4(), 1e-12), (sd.Adaptive(), 1e-6)):
+        first, second = (sd.simulate(model, solver=solver) for model in (written, whole))
+        for name in first.names:
+            if name.startswith("x"):
+                assert_close(second[name], first[name], error, 1e-9, because="sums in another order, other steps")
+
+
+def test_a_switching_time_that_divides_by_zero_is_told(tmp_path, always_whole):
+    model = load(tmp_path, "x[D]=INTEG(STEP(1,1/g[D]),0)\ng[D]=0,1,2", SEVERAL)
+    with pytest.raises(sd.SimulationError, match="switching time"):
+        sd.simulate(model, backend="python")
+
+
 CHAIN = """
     n[First] = INTEG(births-n[First]/stay, 10)
     n[Later] = INTEG((n[Before]-n[Later])/stay, 10)
@@ -369,7 +403,13 @@ def test_a_sweep_of_whole_arrays_saves_what_has_no_subscripts(tmp_path, always_w
     draws = sd.Draws.of({"births": [1.0, 2.0]})
     assert sd.sweep(model, draws, solver=sd.Euler()).names == ("all",)
     assert len(sd.sweep(model, draws, solver=sd.Euler(), outputs="n").names) == 5
-    for name, told in (("n[C9]", "is an array over Cohort and has no element 'C9'"), ("m", "has no variable 'm'")):
+    for name, told in (
+        ("n[C9]", "is an array over Cohort and has no element 'C9'"),
+        ("m", "has no variable 'm'"),
+        ("n[", "has no variable"),
+        ("n[]", "has no variable"),
+        ("my n[C1", "has no variable"),
+    ):
         with pytest.raises(sd.ModelError, match=told):
             sd.sweep(model, draws, outputs=name)
     indices = sd.sobol(model, sd.Space({"births": (1, 3), "stay": (2, 9)}), of=["n[C2]"], samples=4, solver=sd.Euler())
