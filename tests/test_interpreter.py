@@ -43,14 +43,14 @@ HEAVY = ("array_inverse", "array_allocation_by_priority", "delays", "lookups", "
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in HEAVY or not number % 6 else pytest.mark.exhaustive)
+        pytest.param(name, marks=pytest.mark.slow if name in HEAVY or not number % 12 else pytest.mark.exhaustive)
         for number, name in enumerate(EVEN)
     ],
 )
 def test_every_feature_through_numba_and_side_by_side(name):
     """All back ends say the same: plain Python, numba, and runs side by side that differ in one parameter.
 
-    Compiling takes two seconds a feature: CI takes a sixth of them, `pytest -m exhaustive` the others.
+    Compiling takes two seconds a feature: CI takes a twelfth of them, `pytest -m exhaustive` the others.
     """
     model = feature(name)
     plain, fast = simulated(model), simulated(model, backend="numba")
