@@ -319,9 +319,7 @@ class LoopPrinter(Printer):
             "sum": f"{total} += {text}", "mean": f"{total} += {text}", "prod": f"{total} *= {text}",
             "vmin": f"{total} = min({total}, {text})", "vmax": f"{total} = max({total}, {text})",
         }[call.function]  # fmt: skip
-        lines = [*self.before, step]
-        for head in reversed(heads):
-            lines = [head, *(f"    {line}" for line in lines)]
+        lines = within(heads, [*self.before, step])
         first = {"prod": "1.0", "vmin": "1e300", "vmax": "-1e300"}.get(call.function, "0.0")
         if sparse is not None and first != "0.0":  # what a row does not hold is nought
             its, row = self.sparse[sparse.name], self._where(sparse.indices[0], *self.shapes[sparse.name][0])
@@ -470,6 +468,14 @@ class LoopPrinter(Printer):
 def gone_through(loop: str, count: int) -> tuple[list[str], str]:
     """The head of a loop over a range, and source of its number; a range of one element takes no loop."""
     return ([f"for {loop} in range({count}):"], loop) if count != 1 else ([], "0")
+
+
+def within(heads: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Lines within loops."""
+    found = list(lines)
+    for head in reversed(heads):
+        found = [head, *(f"    {line}" for line in found)]
+    return found
 
 
 def _listed(inside: str, shape: Shape) -> list[str]:

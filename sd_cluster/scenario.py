@@ -164,9 +164,9 @@ def apply(model: Model, scenario: Scenario) -> Inputs:
     series: dict[str, TimeSeries] = {}
     stocks: set[str] = set()
     targets = [
-        (_target(model, scenario.name, element), change)
+        (equation, change)
         for target, change in scenario.changes.items()
-        for element in model.elements(target) or (target,)
+        for equation in _targets(model, scenario.name, target)
     ]
     for equation, change in dict(targets).items():
         if isinstance(equation, Stock):
@@ -206,10 +206,15 @@ def targets_of(model: Model, names: Sequence[str]) -> dict[str, int]:
         If a name is unknown or computed.
     """
     return {
-        target: place
+        _start_name(equation.name) if isinstance(equation, Stock) else equation.name: place
         for place, name in enumerate(names)
-        for target in apply(model, Scenario("draws", {name: 0.0})).values
+        for equation in _targets(model, "draws", name)
     }
+
+
+def _targets(model: Model, scenario: str, target: str) -> list[Parameter | Stock]:
+    """What a name of a scenario sets: one variable, or each element of an array."""
+    return [_target(model, scenario, element) for element in model.elements(target) or (target,)]
 
 
 def _target(model: Model, scenario: str, target: str) -> Parameter | Stock:

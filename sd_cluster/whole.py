@@ -31,7 +31,7 @@ from sd_cluster.expressions import (
     walk,
 )
 from sd_cluster.fusion import Nest, fused
-from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors
+from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors, within
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, moving_expressions, running, starting, switches_of, tables_of_time
@@ -206,7 +206,7 @@ class WholePrinter(LoopPrinter):
                 heads += head
                 self.loops.append((index, loop))
             found = self._switch(node)
-            lines += _nested(heads, [*self.before, *found])
+            lines += within(heads, [*self.before, *found])
         return self._function("switch_times(p, first, last)", [*self._bits(), *lines, "return times"], clock=False)
 
     def _bits(self) -> list[str]:
@@ -543,7 +543,7 @@ class WholePrinter(LoopPrinter):
         lines = list(body)
         if tests:
             lines = [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)]
-        return _nested(heads, lines)
+        return within(heads, lines)
 
     def _rate(self, piece: Piece) -> tuple[list[str], list[str]]:
         """The loops that set a stock's net flow, and those that set the stock a step ahead."""
@@ -601,14 +601,6 @@ class WholePrinter(LoopPrinter):
                 at = f"y[{block.start} + i]"
                 lines += [f"for i in range({block.count}):", f"    if {at} < 0.0:", f"        {at} = 0.0"]
         return lines
-
-
-def _nested(heads: Sequence[str], lines: Sequence[str]) -> list[str]:
-    """Lines within loops."""
-    lines = list(lines)
-    for head in reversed(heads):
-        lines = [head, *(f"    {line}" for line in lines)]
-    return lines
 
 
 def _read_by(piece: Piece, value: Any) -> list[Expression | None]:
