@@ -44,6 +44,7 @@ class _Recipe:
     linked: str
     inner: frozenset[str]
     reordered: bool
+    given: Mapping[str, Any]
 
 
 def compiled(
@@ -54,6 +55,7 @@ def compiled(
     linked: str = "",
     inner: Collection[str] = (),
     reordered: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compile a kernel's source with numba, or take it from the cache.
 
@@ -75,13 +77,16 @@ def compiled(
     reordered
         Whether sums may be reordered, so that loops are made of vectors. It is so wherever helpers are written into
         loops, and products and sums are contracted there, too.
+    given
+        Functions of the same source that are compiled already, for others to call.
 
     Returns
     -------
     functions
         The compiled functions by name, or the one that is wanted.
     """
-    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked, frozenset(inner), reordered or bool(inlined))
+    reordered = reordered or bool(inlined)
+    recipe = _Recipe(source, helpers, signatures, inlined or {}, linked, frozenset(inner), reordered, given or {})
     root = cache_folder() / "kernels"
     entry = root / _name(recipe)
     try:
@@ -122,7 +127,7 @@ def _name(recipe: _Recipe) -> str:
     codes = [function.__code__ for function in recipe.helpers.values() if _ours(function)]
     codes += [function.__code__ for function in recipe.inlined.values()]
     parts = [
-        recipe.source, recipe.linked, *sorted(recipe.inner), str(recipe.reordered),
+        recipe.source, recipe.linked, *sorted(recipe.inner), str(recipe.reordered), *sorted(recipe.given),
         *map(str, recipe.signatures.items()),
         *(f"{code.co_code.hex()}{code.co_consts}{code.co_names}" for code in codes),
         __version__, version("numba"), version("llvmlite"), sys.version, platform.machine(),
@@ -230,6 +235,7 @@ def _build(recipe: _Recipe, entry: Path | None, kept: bool = False) -> dict[str,
     if recipe.linked:
         return _linked(recipe, namespace, options, entry)
     exec(compile(recipe.source, str(entry / _SOURCE) if entry else "<kernel>", "exec"), namespace)
+    namespace |= recipe.given
     config: Any = numba.config
     elsewhere, config.CACHE_DIR = config.CACHE_DIR, ""  # the seal guards the entry's own folder
     try:

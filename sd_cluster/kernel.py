@@ -1,6 +1,8 @@
 """Compiled equations: a model's printed source made callable, as it is or through numba."""
 
 import math
+import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,11 @@ Backend: TypeAlias = Literal["python", "numba"]
 
 MOST_HELD = 50_000_000
 """Numbers that the pipes of one run may hold."""
+
+LOOPS = ("euler", "rk4")
+"""Functions that take a run through its fixed steps."""
+
+_IDLE = re.compile(r"^def (\w+)\(.*\):\n    pass$", re.MULTILINE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,13 +263,18 @@ def compile_jacobian(model: Model) -> Callable[[float, float, Sequence[float], S
 def _compile(model: Model, backend: Backend) -> Kernel:
     printer = Printer(model)
     source = printer.source()
-    plain = runtime.called()
+    functions = plain = runtime.called()
     exec(compile(source + MARCHES, "<kernel>", "exec"), plain)
     extra = {**plain, **_TIMES}
     exec(compile(printer.plain_source(), "<kernel>", "exec"), extra)
-    functions = (
-        plain if backend == "python" else cache.compiled(source + MARCHES, runtime.called(compiled=True), SIGNATURES)
-    )
+    if backend == "numba":
+        helpers = runtime.called(compiled=True)
+        busy, idle = spared(source + MARCHES)
+        names = [name for name in SIGNATURES if name not in idle and name not in LOOPS]
+        functions = cache.compiled(busy, helpers, {name: SIGNATURES[name] for name in names})
+        given = {name: functions[name] for name in names}
+        functions |= {name: plain[name] for name in idle}
+        functions |= {loop: _when_called(busy, helpers, SIGNATURES, [loop], given) for loop in LOOPS}
     settled = printer.structure
     return Kernel(
         model=model,
@@ -293,15 +305,19 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     source = printer.source()
     words = {"uint64": int, "int64": np.int64, "uint32": np.uint32, "f_fetch": lambda array, place: None}
     plain: dict[str, Any] = {**runtime.called(), **words, **_TIMES}
-    exec(compile(printer.switch_source(), "<kernel>", "exec"), plain)
+    exec(compile(source + printer.switch_source(), "<kernel>", "exec"), plain)
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64, "uint32": np.uint32}
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         signatures = {"flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
-        swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4"}}
-        functions = cache.compiled(source + SWIFT_EULER, helpers, swift, reordered=bool(printer.sparse))
-        for wanted, others in (("rates", ()), ("rk4", ("rates", "outputs", "hold", "limit"))):
-            functions[wanted] = _when_called(source + MARCHES, helpers, signatures, ("flows", *others, wanted))
+        busy, idle = spared(source + SWIFT_EULER)
+        swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4", *idle}}
+        functions = cache.compiled(busy, helpers, swift, reordered=bool(printer.sparse))
+        given = {name: functions[name] for name in ("outputs", "hold", "limit") if name not in idle}
+        functions |= {name: plain[name] for name in idle}
+        busy, _ = spared(source + MARCHES)
+        functions["rates"] = _when_called(busy, helpers, signatures, ["flows", "rates"])
+        functions["rk4"] = _when_called(busy, helpers, signatures, ["flows", "rates", "rk4"], given)
     else:
         functions = {**runtime.called(), **words}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
@@ -348,19 +364,34 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     )
 
 
+def spared(source: str) -> tuple[str, frozenset[str]]:
+    """Source without the calls of functions that do nothing, and their names: to compile one takes 40 ms."""
+    idle = frozenset(_IDLE.findall(source))
+    calls = rf"^ +(?:{'|'.join(idle)})\(.*\)\n"
+    return re.sub(calls, "", source, flags=re.MULTILINE) if idle else source, idle
+
+
 def _when_called(
-    source: str, helpers: Mapping[str, Any], signatures: Mapping[str, str], names: Sequence[str]
+    source: str,
+    helpers: Mapping[str, Any],
+    signatures: Mapping[str, str],
+    names: Sequence[str],
+    given: Mapping[str, Any] | None = None,
 ) -> Callable[..., Any]:
-    """The last of some functions, which calls the others: compiled when it is first called."""
+    """The last of some functions, which calls the others and what is given: compiled when it is first called."""
+    lock = threading.Lock()
 
     @once
     def compiled() -> Callable[..., Any]:
         needed = {name: signatures[name] for name in names}
-        found: Callable[..., Any] = cache.compiled(source, helpers, needed, inner=names[:-1])[names[-1]]
+        functions = cache.compiled(source, helpers, needed, inner=names[:-1], given=given)
+        found: Callable[..., Any] = functions[names[-1]]
         return found
 
     def called(*arguments: Any) -> Any:
-        return compiled()(*arguments)
+        with lock:  # else each of several threads would compile it
+            function = compiled()
+        return function(*arguments)
 
     return called
 

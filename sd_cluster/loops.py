@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -123,6 +123,18 @@ class Block:
     def strides(self) -> tuple[int, ...]:
         """How far apart neighbours lie in each position."""
         return tuple(math.prod(self.sizes[place + 1 :]) for place in range(len(self.sizes)))
+
+
+def together(blocks: Iterable[Block]) -> list[Block]:
+    """Blocks with what lies behind each other made one, as rows of numbers."""
+    found: list[Block] = []
+    for block in blocks:
+        last = found[-1] if found else None
+        if last and (last.vector, last.start + last.count) == (block.vector, block.start):
+            found[-1] = replace(last, sizes=(last.count + block.count,))
+        else:
+            found.append(block)
+    return found
 
 
 class LoopPrinter(Printer):

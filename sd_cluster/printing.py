@@ -102,7 +102,8 @@ def euler(start, dt, first, last, rows, k, y, p, dy, before, out):
             k += 1
         if i == last:
             if (last - first) % 2 == 1:
-                y[:] = now
+                for j in range(len(y)):
+                    y[j] = now[j]
             return -1
         wild = ahead(t, t, now, p, dt, then)
         hold(t, t, now, p)
@@ -274,9 +275,10 @@ class Printer:
         return {slot: " + ".join(parts) for slot, parts in sorted(terms.items())}
 
     def _function(self, head: str, lines: Iterable[str], *, clock: bool = True) -> str:
-        body = list(lines) or ["pass"]
-        if clock:
+        body = list(lines)
+        if body and clock:
             body = [f"clock = tick + p[{self.half_step}]", *body]
+        body = body or ["pass"]
         return f"def {head}:\n" + "\n".join(f"    {line}" for line in body)
 
     def _constants(self) -> list[str]:

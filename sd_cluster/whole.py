@@ -31,7 +31,7 @@ from sd_cluster.expressions import (
     walk,
 )
 from sd_cluster.fusion import Nest, fused
-from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors, within
+from sd_cluster.loops import Block, LoopPrinter, Rows, Sparse, gone_through, takes_vectors, together, within
 from sd_cluster.model import Auxiliary, Equation, Frozen, Held, Model, Parameter, Stock, Table, Variable, key
 from sd_cluster.runtime import EMPTY
 from sd_cluster.structure import Structure, followed, moving_expressions, running, starting, switches_of, tables_of_time
@@ -280,8 +280,7 @@ class WholePrinter(LoopPrinter):
         total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
         outputs = self._fused(self._ordered(self.moving, running, set(self.moving)))
         column = 0
-        for name in self.visible:
-            block = self.blocks[name]
+        for block in together([self.blocks[name] for name in self.visible]):
             outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
             column += block.count
         bits = self._bits()
@@ -301,7 +300,7 @@ class WholePrinter(LoopPrinter):
             ),
             self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
             self._function("outputs(t, tick, y, p, out)", bits + outputs),
-            self._function("hold(t, tick, y, p)", bits + self._holds()),
+            self._function("hold(t, tick, y, p)", (holds := self._holds()) and bits + holds),
             self._function("limit(y)", self._limits(), clock=False),
         ]
         return "\n\n".join(parts) + "\n"
