@@ -191,6 +191,7 @@ def _running_order(model: str, equations: Mapping[str, Equation]) -> tuple[tuple
 
 
 def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[str]) -> tuple[str, ...]:
+    """Stocks, frozen and held values, and the variables that their values at the start depend on."""
     graph: dict[str, list[str]] = {}
     for name, equation in equations.items():
         expression = starting(equation)
@@ -203,7 +204,12 @@ def _initial_order(model: str, equations: Mapping[str, Equation], settled: set[s
             for read in references(part)
             if read in equations and read not in settled and starting(equations[read]) is not None
         ]
-    return tuple(name for name in _order(model, graph, "initial values") if name in graph)
+    order = [name for name in _order(model, graph, "initial values") if name in graph]
+    needed = {name for name in graph if isinstance(equations[name], Stock | Frozen | Held)}
+    for name in reversed(order):
+        if name in needed:
+            needed.update(graph[name])
+    return tuple(name for name in order if name in needed)
 
 
 def moving_expressions(equations: Iterable[Equation]) -> Iterator[tuple[str, Expression]]:
