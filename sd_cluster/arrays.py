@@ -149,7 +149,7 @@ def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] 
     for name, own in by_name.items():
         if name not in sparse and name in shapes:
             there = defined(own, ranges, shapes[name])
-            if not there.all():
+            if not there.all() and not found[name].hidden:  # what a macro leaves out, nobody reads
                 some = element_name(name, _first_missing(there, shapes[name]))
                 raise ModelError(f"'{some}' has no equation, while other elements have; give it one")
     return WrittenOut(tuple(found.values()), shapes, frozenset(found))
@@ -526,11 +526,11 @@ class _Writer:
                 return Call(call.function, tuple(self.at(argument, bound) for argument in arguments))
 
     def _position(self, argument: Expression, bound: Mapping[str, str]) -> float:
-        """Place of an element in its range, counted from 1."""
+        """Place of an element in the family of its range, counted from 1."""
         assert isinstance(argument, Name)
         (index,) = argument.indices
         element = self.element(index, bound)
-        place = self.ranges.place(index if index in self.ranges else self.ranges.home(element), element)
+        place = self.ranges.place(self.ranges.family(index.removesuffix("!")), element)
         return float((place or 0) + 1)
 
     def _loops(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -109,8 +109,10 @@ class Outside:
             self._tables_beside.sort(key=lambda item: len(item[1]))
         return self._tables_beside
 
-    def constants(self, texts: Sequence[str], sizes: Sequence[int]) -> list[float]:
+    def constants(self, texts: Sequence[str], sizes: Sequence[int], spared: Collection[int] = ()) -> list[float]:
         """Numbers of GET DIRECT CONSTANTS for an array over ranges of some sizes, the last subscript fastest.
+
+        What is spared, by its number, is not read and stands as 0.
 
         Raises
         ------
@@ -128,7 +130,7 @@ class Outside:
         count = (wide[0] if len(wide) == 2 else 1), (wide[-1] if wide else 1)
         places = ((row + j, column + i) if turned else (row + i, column + j) for i in range(count[0])
                   for j in range(count[1]))  # fmt: skip
-        return [self._number(rows, place, texts) for place in places]
+        return [0.0 if k in spared else self._number(rows, place, texts) for k, place in enumerate(places)]
 
     def points(self, texts: Sequence[str], count: int) -> list[Points]:
         """Points of GET DIRECT DATA or LOOKUPS, for so many elements side by side.

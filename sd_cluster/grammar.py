@@ -332,6 +332,9 @@ class _Parser:
         subscripts, computed = self.places() if self.at("[") else ((), ())
         if computed:
             return Application(PLACED, (), (Reference(name, subscripts), *computed))
+        if not subscripts and self.at("!"):  # the number of an element that a sum goes through
+            self.take("!")
+            return Reference(f"{name}!", ())
         if not self.at("("):
             return Reference(name, subscripts)
         self.take("(")

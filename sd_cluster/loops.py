@@ -234,9 +234,10 @@ class LoopPrinter(Printer):
             case Call(function=function) if function in REDUCTIONS and function != "vector_select":
                 return self._summed(expression)
             case Call(function="position", arguments=(Name(indices=(index,)),)):
-                if index not in self.ranges:
+                if index.removesuffix("!") not in self.ranges:
                     return self._lone_place(index)
-                return f"({self._where(index, index, self.ranges.elements(index))} + 1.0)"
+                family = self.ranges.family(index.removesuffix("!"))
+                return f"({self._where(index, family, self.ranges.elements(family))} + 1.0)"
             case Call(function=function) if function == NOISE:
                 element = "0.0"
                 for subscript, loop in self.loops:

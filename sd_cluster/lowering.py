@@ -16,6 +16,7 @@ from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Na
 from sd_cluster.external import Outside
 from sd_cluster.grammar import (
     DEEPEST,
+    PLACED,
     Application,
     Dialect,
     Figure,
@@ -97,7 +98,7 @@ class Section:
     """The main model, or one use of a macro, with its own names.
 
     `prefix` stands before the names of a macro's variables and `over` is what the equation that uses it runs over;
-    `given` are the lookups among its arguments, with their indices.
+    `given` are the lookups among its arguments, with their indices; `spared` is what that equation leaves out.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Section:
         bound: Mapping[str, str] | None = None,
         over: tuple[str, ...] = (),
         given: Mapping[str, tuple[str, tuple[str, ...]]] | None = None,
+        spared: tuple[int, tuple[tuple[str, ...], ...]] | None = None,
     ) -> None:
         self.lowering, self.definitions, self.macro, self.prefix, self.over = lowering, definitions, macro, prefix, over
         self.names: dict[str, str] = dict(bound or {})
@@ -129,6 +131,7 @@ class Section:
         self.known: dict[str, float | None] = {}
         self.subscripts: tuple[str, ...] = ()
         self.exceptions: tuple[tuple[str, ...], ...] = ()
+        self.outer, self.spared = spared or (len(over), ())
 
     def read(self) -> None:
         """Lower all definitions of this section."""
@@ -192,7 +195,11 @@ class Section:
 
     def piece(self, equation: Equation, values: tuple[Any, ...] | None = None) -> Piece:
         """An equation over what the one being read runs over."""
-        return Piece(equation, (*self.over, *self.subscripts), self.exceptions, len(self.over), values)
+        return Piece(equation, (*self.over, *self.subscripts), self.left_out(), self.outer, values)
+
+    def left_out(self) -> tuple[tuple[str, ...], ...]:
+        """What the equation being read leaves out behind the first `outer` subscripts, and what uses a macro does."""
+        return (*self.spared, *((*self.over[self.outer :], *group) for group in self.exceptions))
 
     def _pieces(self, item: Definition, about: dict[str, Any]) -> list[Piece]:
         tree = item.tree
@@ -260,7 +267,7 @@ class Section:
         sizes = [len(ranges.elements(subscript)) for subscript in item.subscripts if subscript in ranges]
         outside = self.lowering.outside
         if function == "get_direct_constants":
-            values = outside.constants(texts, sizes)
+            values = outside.constants(texts, sizes, self._spared_places(item))
             if not item.subscripts:
                 return [self.piece(Parameter(**about, value=values[0]))]
             return [self.piece(Parameter(**about), tuple(values))]
@@ -269,6 +276,17 @@ class Section:
             return self._data(item, about, points)
         tables = tuple(outside.table(x, y) for x, y in points)
         return [self.piece(Table(**about, x=tables[0][0], y=tables[0][1]), tables)]
+
+    def _spared_places(self, item: Definition) -> set[int]:
+        """Numbers of the elements of a definition that it leaves out."""
+        ranges = self.lowering.ranges
+        groups = [[set(map(key, ranges.elements(name))) for name in group] for group in item.exceptions]
+        elements = enumerate(self.elements(item)) if groups else ()
+        return {
+            number
+            for number, own in elements
+            if any(all(key(e) in part for e, part in zip(own, group, strict=False)) for group in groups)
+        }
 
     def _data(
         self, item: Definition, about: dict[str, Any], points: Sequence[tuple[Sequence[float], Sequence[float]]]
@@ -369,7 +387,8 @@ class Section:
             case Figure():
                 return Number(tree.value)
             case Reference():
-                return self._reference(tree)
+                placed = self.placed(tree)
+                return self._reference(tree) if placed is tree else self.lower(placed)
             case Operator():
                 return Operation(tree.operator, tuple(map(self.lower, tree.operands)))
             case Application():
@@ -378,6 +397,25 @@ class Section:
                 self.fail("a text stands where a number is expected")
             case _:
                 self.fail("a table of numbers stands where a number is expected")
+
+    def placed(self, tree: Reference, given: int = 0) -> Tree:
+        """XMILE's element at the place that a variable gives: it stands in brackets like the name of an element.
+
+        Behind `given` places that other expressions give.
+        """
+        ranges, subscripts = self.lowering.ranges, list(tree.subscripts)
+        computed: list[Tree] = []
+        if self.lowering.source.dialect != "xmile" or key(tree.name) not in self.names:
+            return tree
+        for number, subscript in enumerate(subscripts):
+            folded = key(subscript)
+            if subscript in ranges or ranges.is_element(subscript) or ranges.is_element(self._unqualified(subscript)):
+                continue
+            if folded in self.names or folded == key(TIME) or folded in _XMILE_NAMES:
+                subscripts[number] = f"#{given + len(computed)}"
+                computed.append(Reference(subscript, ()))
+        own = Reference(tree.name, tuple(subscripts))
+        return Application(PLACED, (), (own, *computed)) if computed else tree
 
     def _reference(self, tree: Reference) -> Expression:
         folded = key(tree.name)
@@ -403,8 +441,9 @@ class Section:
         if folded not in self.names and folded == "self" and self.lowering.source.dialect == "xmile" and self.folded:
             return Name(self.names[self.folded], (*self.over, *(subscripts or self.subscripts)))
         if folded not in self.names:
-            if not subscripts and (name in ranges or ranges.is_element(name)):
-                return Call("position", (Name("", (clean(name),)),))
+            bare = name.removesuffix("!")
+            if not subscripts and (bare in ranges or (bare == name and ranges.is_element(name))):
+                return Call("position", (Name("", (clean(bare) + name[len(bare) :],)),))
             shown = clean(name)
             visible = [known for known in self.names.values() if " #" not in known]
             self.fail(f"reads '{shown}', which the model does not define{near(shown, visible)}")
@@ -563,7 +602,8 @@ class Section:
                 continue
             self.define(Auxiliary(name=name, hidden=True, expression=self.lower(argument)))
         within = tuple(outer.get(subscript, subscript) for subscript in over)
-        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, within, tables)
+        spared = self.outer, self.left_out()
+        inner = Section(self.lowering, macro.definitions, shown, prefix, bound, within, tables, spared)
         result = inner.names.get(key(macro.result or macro.name))
         if result is None:
             self.fail(f"macro {shown} does not define a variable of its own name, which is its value")

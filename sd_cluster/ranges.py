@@ -178,6 +178,16 @@ class Ranges:
         ]
         return max(holders, key=lambda name: len(self._elements[name]))
 
+    def family(self, name: str) -> str:
+        """The widest range that holds all elements of a range, or an element: it numbers them (Vensim's families)."""
+        if name not in self:
+            return self.home(name)
+        own = self._places[key(name)].keys()
+        holders = [
+            other for other, places in self._places.items() if own <= places.keys() and other not in self._stretches
+        ]
+        return max(holders, key=lambda other: len(self._elements[other]), default=name)
+
     def translated(self, element: str, loop: str, wanted: str) -> str | None:
         """The element of range `wanted` that `element` of range `loop` stands for, if one does.
 

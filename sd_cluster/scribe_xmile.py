@@ -240,6 +240,8 @@ class XmileScribe(Scribe):
         """A name with its subscripts."""
         if key(name) in {"time_step", "initial_time", "final_time"}:
             return {"time_step": "DT", "initial_time": "STARTTIME", "final_time": "STOPTIME"}[key(name)]
+        if name.endswith("!"):
+            raise self.fail("the place of an element within a sum has no form in XMILE")
         inside = list(map(self.subscript, subscripts))
         return self.plain(name) + (f"[{', '.join(inside)}]" if inside else "")
 

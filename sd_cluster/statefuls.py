@@ -3,6 +3,7 @@
 Each is made of stocks, held values and built-in functions of the one equation language.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -279,7 +280,11 @@ def _elmcount(section: Section, trees: Trees) -> Expression:
         section.fail("elmcount takes the name of a range")
     shape = section.shapes.get(key(tree.name), ())
     if tree.name not in section.lowering.ranges and shape:
-        return Number(float(len(shape[0][1])))
+        ranges, xmile = section.lowering.ranges, section.lowering.source.dialect == "xmile"
+        own = set(map(key, section.subscripts)) if xmile else set()
+        indices = section.indices(key(tree.name), tree.subscripts or ("*",) * len(shape))
+        bare = [index.removesuffix("!") for index in indices if index.endswith("!") or key(index) not in own]
+        return Number(float(math.prod(len(ranges.elements(index)) for index in bare)))
     if tree.name not in section.lowering.ranges:
         section.fail(f"elmcount takes the name of a range, which '{tree.name}' is not")
     return Number(float(len(section.lowering.ranges.elements(tree.name))))
@@ -325,7 +330,11 @@ def _over_all(section: Section, tree: Tree) -> Expression:
 def _placed(section: Section, trees: Trees) -> Expression:
     """XMILE's element of an array at places that expressions give."""
     array, *places = trees
-    return Call("placed", (section.lower(array), *map(section.lower, places)))
+    if isinstance(array, Reference) and isinstance(further := section.placed(array, len(places)), Application):
+        array, *more = further.arguments
+        places += more
+    named = section.named(array.name, array.subscripts) if isinstance(array, Reference) else section.lower(array)
+    return Call("placed", (named, *map(section.lower, places)))
 
 
 def _at_price(side: float) -> Callable[[Section, Trees], Expression]:

@@ -284,8 +284,7 @@ class WholePrinter(LoopPrinter):
             outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
             column += block.count
         bits = self._bits()
-        starts = [n for n, kind in self.kinds.items() if isinstance(kind, Auxiliary | Stock | Frozen | Held)]
-        starts = [name for name in starts if name not in self.constant]
+        starts = self._starts()
         parts = [
             self._function(
                 "constants(p)",
@@ -304,6 +303,21 @@ class WholePrinter(LoopPrinter):
             self._function("limit(y)", self._limits(), clock=False),
         ]
         return "\n\n".join(parts) + "\n"
+
+    def _starts(self) -> list[str]:
+        """Stocks, frozen and held values, and the variables that their values at the start depend on."""
+        settled = set(self.constant)
+        kinds = {n: k for n, k in self.kinds.items() if isinstance(k, Auxiliary | Stock | Frozen | Held)}
+        pending = [name for name, kind in kinds.items() if not isinstance(kind, Auxiliary)]
+        needed: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name in kinds and name not in settled and name not in needed:
+                needed.add(name)
+                pending += self._reads(
+                    p for piece in self.pieces[name] for p in _read_by(piece, starting) if p is not None
+                )
+        return [name for name in kinds if name in needed]
 
     def _upstream_of(self, expressions: Iterable[Expression]) -> set[str]:
         wanted: set[str] = set()

@@ -13,6 +13,8 @@ RULES = {"lookup": "lookups", "vensim": "components", "xmile": "equations"}
 STOPS = {
     ("0,2,3,6,1,5,4,10", "lookup"),  # the old form of a lookup
     ("SPLIT(10, share : rest)", "vensim"),  # a macro with further outputs
+    ("SUM(x[DimA!]*DimA!)", "vensim"),  # the place of an element within a sum
+    ("SUM(IF THEN ELSE(SubA! > A3, x[SubA!], 0))", "vensim"),
     ("SAFEDIV(x, 0, 7)+x//0", "xmile"),
     ("DELAY_INFORMATION(news, way, nothing)", "xmile"),  # a function of Vensim, as sd.write leaves it
     ("SUM(people[*])", "xmile"),

@@ -551,6 +551,17 @@ def test_cells_that_are_not_there_are_not_missing_values(tmp_path):
     assert model.variable("a").value == model.variable("g").value == -(2.0**109)
 
 
+def test_cells_of_elements_that_an_equation_leaves_out_are_not_read(tmp_path):
+    (tmp_path / "c.csv").write_text("1,2\n")
+    path = write_model(
+        tmp_path,
+        "D: d1, d2, d3 \n a[D] :EXCEPT: [d3] = GET DIRECT CONSTANTS('c.csv', ',', 'A1') \n a[d3] = 7"
+        " \n x = INTEG(1, 0)",
+    )
+    model = sd.load(path, check_units=False)
+    assert [model.variable(f"a[d{place}]").value for place in (1, 2, 3)] == [1, 2, 7]
+
+
 @pytest.mark.parametrize("part", ["sheet1", "workbook.xml", "table"])
 def test_a_truncated_book_or_a_table_of_one_word_is_one_error(tmp_path, part):
     """Each ended in a traceback of the package that reads it."""

@@ -236,3 +236,32 @@ def test_a_module_without_a_model_disables_what_reads_it(tmp_path):
 def test_the_method_that_a_file_asks_for_is_told(tmp_path, method, note):
     model = loaded(tmp_path, text(aux("x", "1"), specs=SPECS.replace("<sim_specs", f'<sim_specs method="{method}"')))
     assert [told for told in model.notes if "method" in told] == ([note] if note else [])
+
+
+def test_a_variable_in_brackets_gives_a_place_as_an_expression_does(tmp_path):
+    """`w[choice]`, the usual way to pick a scenario, was no element; `w[choice+0]` was one."""
+    ranges = '<dim name="N" size="3"/><dim name="K"><elem name="a"/><elem name="b"/></dim>'
+    equations = {
+        "choice": "2", "picked": "w[choice]", "in turn": "w[TIME]", "total": "SUM(m[choice,*])",
+        "both": "m[choice,choice-1]", "last": "m[choice-1,choice]",
+    }  # fmt: skip
+    arrays = {"w": ("N",), "m": ("N", "K"), "row": ("K",)}
+    means = {"w": "N*10", "m": "N*10+K", "row": "m[choice,K]"}
+    variables = "".join(f'<aux name="{name}"><eqn>{equation}</eqn></aux>' for name, equation in equations.items())
+    for name, over in arrays.items():
+        dimensions = "".join(f'<dim name="{one}"/>' for one in over)
+        variables += f'<aux name="{name}"><dimensions>{dimensions}</dimensions><eqn>{means[name]}</eqn></aux>'
+    result = run(tmp_path, variables, dims=f"<dimensions>{ranges}</dimensions>")
+    last = {name: result[name][-1] for name in equations}
+    assert last == {"choice": 2, "picked": 20, "in turn": 0, "total": 43, "both": 21, "last": 12}
+    assert list(result["in turn"][:4]) == [0, 10, 20, 30]
+    assert list(result["row"].to_numpy()[-1]) == [21, 22]
+
+
+def test_size_counts_the_elements_of_an_array_or_of_a_slice(tmp_path):
+    ranges = '<dim name="N" size="3"/><dim name="K"><elem name="a"/><elem name="b"/></dim>'
+    sizes = {"all": "SIZE(m)", "row": "SIZE(m[2,*])", "column": "SIZE(m[*,a])", "range": "SIZE(N)"}
+    variables = "".join(f'<aux name="{name}"><eqn>{equation}</eqn></aux>' for name, equation in sizes.items())
+    variables += '<aux name="m"><dimensions><dim name="N"/><dim name="K"/></dimensions><eqn>1</eqn></aux>'
+    result = run(tmp_path, variables, dims=f"<dimensions>{ranges}</dimensions>")
+    assert {name: result[name][-1] for name in sizes} == {"all": 6, "row": 2, "column": 3, "range": 3}

@@ -15,6 +15,7 @@ NO_FORM = {
     "array_ageing_chain": "a range that maps to another has no form in XMILE",
     "array_mapping": "a range that maps to another has no form in XMILE",
     "xmile_places_by_expressions": "an element at a place that an expression gives has no form in Vensim",
+    "array_places_in_families": "the place of an element within a sum has no form in XMILE",
     "array_mapping_of_elements": "a range that maps to another has no form in XMILE",
     "end_step_and_saving_that_vary": "a control variable that varies has no form in XMILE",
     "xmile_macro_with_defaults": "a macro whose inputs may be left out has no form in Vensim",
