@@ -14,6 +14,7 @@ from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     REDUCTIONS,
     TIME,
+    VECTOR_FUNCTIONS,
     Call,
     Expression,
     Lookup,
@@ -25,6 +26,9 @@ from sd_cluster.expressions import (
 )
 from sd_cluster.model import Equation, Parameter, Table, key
 from sd_cluster.ranges import Ranges
+
+MOST_ITEMS = 250_000
+"""Terms that functions of whole vectors may make in one equation: 500 elements that each read all."""
 
 MOST_WRITTEN = 200_000
 """Equations beyond which arrays are not written out."""
@@ -118,6 +122,22 @@ class Whole:
     pieces: tuple[Piece, ...]
     ranges: Ranges
     sparse: Mapping[str, Any]
+
+    def evaluations(self) -> int:
+        """How many elements and terms of sums a moment of a run has."""
+        return sum(self.ranges.count(piece.subscripts) * self._terms(piece) for piece in self.pieces)
+
+    def _terms(self, piece: Piece) -> int:
+        """Of one element of a piece: itself, and what its sums go through."""
+        total = 1
+        for item in ("expression", "rate", "following"):
+            part = getattr(piece.equation, item, None)
+            sums = walk(part) if isinstance(part, Expression) else ()
+            for call in (node for node in sums if isinstance(node, Call) and node.function in REDUCTIONS):
+                inside = [node for node in outside_sums(call.arguments[0]) if isinstance(node, Name | Lookup)]
+                marked = {index.removesuffix("!") for node in inside for index in node.indices if index.endswith("!")}
+                total += self.ranges.count(marked)
+        return total
 
 
 def kept_whole(pieces: Sequence[Piece], ranges: Ranges, sparse: Collection[str] = ()) -> WrittenOut:
@@ -413,7 +433,7 @@ class _Writer:
 
     def __init__(self, piece: Piece, ranges: Ranges, shapes: Mapping[str, Shape]) -> None:
         self.piece, self.ranges, self.shapes = piece, ranges, shapes
-        self.order = 0
+        self.order, self.items = 0, 0
 
     def places(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Elements of the left-hand side with their number, without exceptions."""
@@ -493,6 +513,17 @@ class _Writer:
                 return expression
 
     def _call(self, call: Call, bound: Mapping[str, str]) -> Expression:
+        written = self._written(call, bound)
+        if isinstance(written, Call) and written.function in VECTOR_FUNCTIONS:
+            self.items += len(written.arguments)
+            if self.items > MOST_ITEMS:
+                raise ModelError(
+                    f"{call.function.replace('_', ' ')} reads all elements for each one, which makes more than"
+                    f" {MOST_ITEMS} terms here; take fewer elements"
+                )
+        return written
+
+    def _written(self, call: Call, bound: Mapping[str, str]) -> Expression:
         arguments = call.arguments
         match call.function:
             case "position":

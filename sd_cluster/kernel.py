@@ -31,6 +31,10 @@ MOST_HELD = 50_000_000
 LOOPS = ("euler", "rk4")
 """Functions that take a run through its fixed steps."""
 
+_PART = re.compile(r"^def ([a-z]+\d+)\(t, tick, y, p(.*)\):$", re.MULTILINE)
+_PARTS = {"": SIGNATURES["hold"], ", dy": SIGNATURES["outputs"], ", dt, dy": AHEAD}
+"""Functions of some loops each (see `WholePrinter`), and their types by what stands behind their first arguments."""
+
 _IDLE = re.compile(r"^def (\w+)\(.*\):\n    pass$", re.MULTILINE)
 
 
@@ -309,18 +313,23 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     if backend == "numba":
         helpers = {**runtime.called(compiled=True), "uint64": np.uint64, "int64": np.int64, "uint32": np.uint32}
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
-        signatures = {"flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
+        parts = {name: _PARTS[more] for name, more in _PART.findall(source)}
+        signatures = {**parts, "flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
         busy, idle = spared(source + SWIFT_EULER)
-        swift = {name: one for name, one in signatures.items() if name not in {"flows", "rates", "rk4", *idle}}
-        functions = cache.compiled(busy, helpers, swift, reordered=bool(printer.sparse))
+        leaving = {"flows", "rates", "rk4", *idle, *(name for name in parts if name.startswith("flow"))}
+        swift = {name: one for name, one in signatures.items() if name not in leaving}
+        functions = cache.compiled(busy, helpers, swift, inner=parts, reordered=bool(printer.sparse))
         given = {name: functions[name] for name in ("outputs", "hold", "limit") if name not in idle}
         functions |= {name: plain[name] for name in idle}
         busy, _ = spared(source + MARCHES)
-        functions["rates"] = _when_called(busy, helpers, signatures, ["flows", "rates"])
-        functions["rk4"] = _when_called(busy, helpers, signatures, ["flows", "rates", "rk4"], given)
+        flows = [*(name for name in parts if name.startswith(("shared", "flow"))), "flows", "rates"]
+        functions["rates"] = _when_called(busy, helpers, signatures, flows)
+        functions["rk4"] = _when_called(busy, helpers, signatures, [*flows, "rk4"], given)
     else:
         functions = {**runtime.called(), **words}
         exec(compile(source + MARCHES, "<kernel>", "exec"), functions)
+        quiet = np.errstate(all="ignore")  # what is not finite is found as in compiled code
+        functions |= {name: quiet(functions[name]) for name in SIGNATURES}
 
     def switch_times(p: Any, first: float, last: float) -> list[float]:
         with np.errstate(divide="raise", invalid="raise"):  # as Python's own numbers do

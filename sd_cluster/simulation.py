@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sd_cluster.arrays import Whole
 from sd_cluster.conditions import PASSES, Condition, located
 from sd_cluster.errors import ModelError, ScenarioError, SimulationError
 from sd_cluster.kernel import (
@@ -40,6 +41,7 @@ from sd_cluster.run import Run
 from sd_cluster.scenario import Change, Scenario, TimeSeries, apply
 from sd_cluster.solvers import Adaptive, Euler, RungeKutta4, Solver
 from sd_cluster.varying import march
+from sd_cluster.whole import MOST_TOGETHER
 
 _CLOSE = 1e-9
 """Times closer than this share of the horizon are one."""
@@ -58,6 +60,9 @@ _NUMBA_PAYS = 3_000_000
 
 _COMPILED_SOON, _NUMBA_COSTS = 500, 150_000
 """Equations that numba takes for granted, and how many are evaluated in plain Python while it compiles one more."""
+
+_LOOP_COSTS = 100_000
+"""Elements of arrays that are evaluated in plain Python while numba compiles the loops of one equation."""
 
 
 def simulate(
@@ -151,12 +156,16 @@ class Simulation:
         self._start()
 
     def _choose_backend(self) -> Backend:
-        if self.model.whole is not None:
-            return "numba"
-        if isinstance(self.solver, Adaptive):
-            return "python"
         steps = (self.horizon.end - self.horizon.start) / self.horizon.step
         stages = 4 if isinstance(self.solver, RungeKutta4) else 1
+        whole = self.model.whole
+        if isinstance(whole, Whole):
+            if isinstance(self.solver, Adaptive) or whole.sparse or len(whole.pieces) <= MOST_TOGETHER:
+                return "numba"
+            least = _LOOP_COSTS * len(whole.pieces)
+            return "numba" if steps * stages * whole.evaluations() > least else "python"
+        if isinstance(self.solver, Adaptive):
+            return "python"
         size = len(self.model.equations)
         least = _NUMBA_PAYS + _NUMBA_COSTS * max(0, size - _COMPILED_SOON)
         return "numba" if steps * stages * size > least else "python"

@@ -46,6 +46,9 @@ MOST_NAMED = 1_000_000
 MOST_SWITCHES = 1_000
 """Elements that may each switch at a time of their own which a continuous solver stops at."""
 
+MOST_TOGETHER, EACH_PART = 60, 30
+"""Equations up to which all loops of a step are one function, and loops of each function where there are more."""
+
 MOST_FOLLOWING = 100
 """Pieces of variables that read each other up to which an order is looked for."""
 
@@ -267,8 +270,11 @@ class WholePrinter(LoopPrinter):
         needed = self._upstream_of(
             part for n in stocks for piece in self.pieces[n] for part in followed(piece.equation)
         )
+        apart = not self.whole.sparse and sum(map(len, self.pieces.values())) > MOST_TOGETHER
+        if apart:  # what held values read is worked out with what flows read
+            needed |= self._upstream_of(self._followed_by_held())
         nests = self._ordered(self.moving, running, needed)
-        flows, ahead = list(nests), list(nests)
+        flows, ahead = [], []
         for piece in (piece for name in stocks for piece in self.pieces[name]):
             assert isinstance(piece.equation, Stock)
             self._begin_nest()
@@ -276,33 +282,55 @@ class WholePrinter(LoopPrinter):
             nest = replace(self._nested(piece, flow, [piece.equation.rate]), names=(f"{piece.equation.name} #rate",))
             flows.append(nest)
             ahead.append(replace(nest, lines=further))
-        passing = {name: self.blocks[name] for name in needed}
+        starts = self._starts()
+        begun = self._ordered(starts, starting, set(starts))
+        settled = self._ordered(self.constant, running, set(self.constant))
+        parts: list[str] = []
+        if apart:
+            shared = self._apart(parts, "shared", nests)
+            rest = self._ordered(self.moving, running, set(self.moving) - needed)
+            flowing = [*shared, *self._apart(parts, "flow", flows, ", dy")]
+            stepping = ["wild = 0.0", *shared, *self._apart(parts, "step", ahead, ", dt, dy")]
+            shown = [*shared, *self._apart(parts, "shown", rest)]
+            holds = [*shared, *self._turns()] if self._turns() else []
+            begins = self._apart(parts, "begun", begun)
+        else:
+            passing = {name: self.blocks[name] for name in needed}
+            flowing = self._fused([*nests, *flows], passing)
+            stepping = ["wild = 0.0", *self._fused([*nests, *ahead], passing)]
+            shown = self._fused(self._ordered(self.moving, running, set(self.moving)))
+            holds, begins = self._holds(), self._fused(begun)
         total = ["total = 0.0", f"for i in range({self.n_stocks}):", "    total += dy[i]", "return total"]
-        outputs = self._fused(self._ordered(self.moving, running, set(self.moving)))
         column = 0
         for block in together([self.blocks[name] for name in self.visible]):
-            outputs += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
+            shown += [f"for i in range({block.count}):", f"    out[{column} + i] = {block.vector}[{block.start} + i]"]
             column += block.count
         bits = self._bits()
-        starts = self._starts()
-        parts = [
-            self._function(
-                "constants(p)",
-                bits + self._fused(self._ordered(self.constant, running, set(self.constant))),
-                clock=False,
-            ),
-            self._function("initial(t, tick, p, y)", bits + self._fused(self._ordered(starts, starting, set(starts)))),
-            self._function("flows(t, tick, y, p, dy)", bits + self._fused(flows, passing)),
-            self._function(
-                "ahead(t, tick, y, p, dt, dy)",
-                [*bits, "wild = 0.0", *self._fused(ahead, passing), "return wild"],
-            ),
+        parts += [
+            self._function("constants(p)", bits + self._fused(settled), clock=False),
+            self._function("initial(t, tick, p, y)", bits + begins),
+            self._function("flows(t, tick, y, p, dy)", bits + flowing),
+            self._function("ahead(t, tick, y, p, dt, dy)", [*bits, *stepping, "return wild"]),
             self._function("rates(t, tick, y, p, dy)", ["flows(t, tick, y, p, dy)", *total], clock=False),
-            self._function("outputs(t, tick, y, p, out)", bits + outputs),
-            self._function("hold(t, tick, y, p)", (holds := self._holds()) and bits + holds),
+            self._function("outputs(t, tick, y, p, out)", bits + shown),
+            self._function("hold(t, tick, y, p)", holds and bits + holds),
             self._function("limit(y)", self._limits(), clock=False),
         ]
         return "\n\n".join(parts) + "\n"
+
+    def _apart(self, parts: list[str], label: str, nests: Sequence[Nest], more: str = "") -> list[str]:
+        """Calls of functions of some loops each, which are added to the parts of the source.
+
+        The compiler's time grows faster than what it is given at once, and functions can be shared.
+        """
+        calls = []
+        for number, first in enumerate(range(0, len(nests), EACH_PART)):
+            lines, call = self._fused(nests[first : first + EACH_PART]), f"{label}{number}(t, tick, y, p{more})"
+            if "dt" in more:
+                lines = ["wild = 0.0", *lines, "return wild"]
+            parts.append(self._function(call, lines))
+            calls.append(f"wild += {call}" if "dt" in more else call)
+        return calls
 
     def _starts(self) -> list[str]:
         """Stocks, frozen and held values, and the variables that their values at the start depend on."""
@@ -573,10 +601,18 @@ class WholePrinter(LoopPrinter):
             found.append(self._guarded(piece, heads, [*self.before, f"{dy} = {value}", *kept, *told]))
         return found[0], found[1]
 
-    def _holds(self) -> list[str]:
+    def _followed_by_held(self) -> list[Expression]:
         held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
-        parts = [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
-        lines = self._fused(self._ordered(self.moving, running, self._upstream_of(parts))) if held else []
+        return [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
+
+    def _holds(self) -> list[str]:
+        needed = self._upstream_of(self._followed_by_held())
+        return [*self._fused(self._ordered(self.moving, running, needed)), *self._turns()]
+
+    def _turns(self) -> list[str]:
+        """Lines that give held values what they have at the next step."""
+        held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
+        lines: list[str] = []
         for name in held:
             for piece in self._sorted(name):
                 assert isinstance(piece.equation, Held)

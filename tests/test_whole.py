@@ -143,6 +143,34 @@ def test_many_equations_of_their_own_are_written_out(tmp_path):
     assert_close(last, np.arange(count) * (1 - 0.125 / 4) ** 80, 1e-12, because="Euler's steps, exactly")
 
 
+@pytest.mark.slow
+def test_many_equations_of_arrays_are_compiled_in_parts_and_run_alike(tmp_path, always_whole, monkeypatch):
+    """A hundred of them took six minutes to compile as one function, and are now one for each few loops."""
+    equations = ["q0[D] = D+Time", "life = 3", "z[D] = INTEG(q9[D]-z[D]/life, D)"]
+    for number in range(1, 10):
+        before = f"q{number - 1}[D]"
+        equations += [
+            f"q{number}[D] = {before}*0.9+SUM(q{number - 1}[D!])/ELMCOUNT(D)/10+held{number}[D]/20",
+            f"s{number}[D] = SMOOTH({before}, 2)",
+            f"held{number}[D] = DELAY FIXED(s{number}[D], 1, 3)",
+            f"t{number} = VMAX(q{number}[D!])+INITIAL(q{number}[d2])",
+            f"x{number}[D] = IF THEN ELSE(D > 2 :AND: Time > 3, t{number}, s{number}[D])",
+        ]
+    model = load(tmp_path, "\n".join(equations), {"D": "(d1-d4)"})
+    parted, text = compile_model(model, "python"), ("shared0", "flow0", "step0", "shown0", "begun0")
+    assert all(f"def {name}(" in parted.source for name in text)
+    for solver in (sd.Euler(), sd.RungeKutta4()):
+        first = sd.simulate(model, solver=solver)
+        assert first.provenance["backend"] == "python", "soon done"
+        second = sd.simulate(model, solver=solver, backend="numba")
+        assert_close(second.values, first.values, 1e-12, 1e-12, because="the same equations")
+    monkeypatch.setattr("sd_cluster.whole.MOST_TOGETHER", 1_000)
+    again = load(tmp_path, "\n".join(equations), {"D": "(d1-d4)"})
+    assert "def shared0(" not in compile_model(again, "python").source
+    whole = sd.simulate(again, solver=sd.Euler(), backend="python")
+    assert_close(whole.values, sd.simulate(model, solver=sd.Euler()).values, 1e-12, 1e-12, because="the same equations")
+
+
 NETWORK = """
     k[Member] = INTEG(rate*SUM(contact[Member,Other!]*k[Other!])-loss*k[Member], start[Member])
     contact[Member,Other] = 0
@@ -423,8 +451,9 @@ def test_a_runner_sets_every_element_of_a_whole_array(tmp_path, always_whole):
 
 def test_a_blow_up_names_the_element(tmp_path, always_whole):
     model = load(tmp_path, "x[D] = INTEG(x[D]*x[D]*g[D], 1) \n g[D] = 0, 50, 0", {"D": "A1, A2, A3"})
-    with pytest.raises(sd.SimulationError, match=r"'x\[A2\]'|too long"):
-        sd.simulate(model, solver=sd.Euler())
+    for backend in ("numba", "python"):
+        with pytest.raises(sd.SimulationError, match=r"'x\[A2\]'|too long"):
+            sd.simulate(model, solver=sd.Euler(), backend=backend)
 
 
 def test_numbers_beyond_all_bounds(tmp_path):
