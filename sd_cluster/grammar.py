@@ -17,6 +17,9 @@ Dialect: TypeAlias = Literal["vensim", "xmile"]
 DEEPEST = 150
 """Nesting that Python's own recursion stands with room to spare."""
 
+STRETCH, MOST_STRETCHES = 100, 40
+"""Terms of a long sum that are added in a row, and how many such rows are added then: 4,000 terms in all."""
+
 MISSING = -(2.0**109)
 """The number that stands for a missing value, Vensim's `:NA:`."""
 
@@ -258,6 +261,7 @@ class _Parser:
         if self.depth > DEEPEST:
             raise GrammarError(f"more than {DEEPEST} operations stand one inside another; split it up")
         tree, length = self.operand(), 0
+        before: list[Tree] = []
         while (own := _BINDING.get(self.operator(), 0)) > binding:
             operator = self.operator()
             length += 1
@@ -266,9 +270,15 @@ class _Parser:
             self.place += 1
             # powers go from the right
             second = self.expression(own - 1 if operator == "^" else own)
+            if operator in {"+", "-"} and length == STRETCH and len(before) < MOST_STRETCHES:
+                before.append(tree)
+                tree, length = second if operator == "+" else Operator("neg", (second,)), 0
+                continue
+            if operator not in {"+", "-"}:
+                tree, before = _total(before, tree), []
             tree = _joined(operator, tree, second)
         self.depth -= 1
-        return tree
+        return _total(before, tree)
 
     def operand(self) -> Tree:
         """A number, a name, a call, or something in brackets, with its sign."""
@@ -445,6 +455,13 @@ class _Parser:
         order = sorted(range(len(x)), key=lambda place: x[place])
         moved = order != list(range(len(x)))
         return Points(tuple(x[place] for place in order), tuple(y[place] for place in order), moved=moved)
+
+
+def _total(before: list[Tree], tree: Tree) -> Tree:
+    """The stretches of a long sum put together."""
+    for part in reversed(before):
+        tree = Operator("+", (part, tree))
+    return tree
 
 
 def _joined(operator: str, first: Tree, second: Tree) -> Tree:

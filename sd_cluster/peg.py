@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sd_cluster.grammar import (
-    DEEPEST,
     MISSING,
+    STRETCH,
     Application,
     Dialect,
     Figure,
@@ -142,7 +142,7 @@ def _tree(node: "Node") -> Tree:
 def _chain(node: "Node") -> tuple[list[Tree], list[str]]:
     """Operands and operators of a rule `a (_ operator _ a)*`."""
     first, rest = node.children
-    if len(rest.children) >= DEEPEST:
+    if len(rest.children) >= STRETCH:
         raise _DoubtError
     for link in rest.children:
         _check_word(link.children[1].text, link.children[2].text + link.children[3].text)

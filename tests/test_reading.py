@@ -174,7 +174,10 @@ def test_an_equation_that_cannot_be_used(tmp_path, expression, told):
     assert reason(write_model(tmp_path, equations)) == told
 
 
-@pytest.mark.parametrize("expression", ["(x", "x)", "x+*2", "$x", "(" * 300 + "x" + ")" * 300, "+".join(["x"] * 400)])
+LONG = ("(" * 300 + "x" + ")" * 300, "*".join(["x"] * 400), "+".join(["x"] * 5_000))
+
+
+@pytest.mark.parametrize("expression", ["(x", "x)", "x+*2", "$x", *LONG])
 def test_an_equation_that_is_no_equation(tmp_path, expression):
     text = reason(write_model(tmp_path, f"x = INTEG(1, 5) \n z = {expression}"))
     assert text.startswith("cannot read the equation 'z = ")
@@ -800,3 +803,14 @@ def test_a_macro_has_arrays_over_the_range_of_its_caller(tmp_path, body, expecte
     path = written(tmp_path, text.replace("{UTF-8}\n", "{UTF-8}\n:MACRO: M(input)\n" + lines + ":END OF MACRO:\n"))
     run = sd.simulate(sd.load(path, check_units=False), solver=sd.Euler())
     assert [run["y[a1]"][0], run["y[a2]"][0]] == expected
+
+
+@pytest.mark.parametrize("count", [149, 151, 1000])
+def test_a_long_sum_is_a_sum(tmp_path, count):
+    """More than 150 terms in a row made a file unreadable."""
+    signs = ["-" if place % 5 == 3 else "+" for place in range(count)]
+    terms = "".join(f"{sign} a*{place}" if place % 2 else f"{sign} b" for place, sign in enumerate(signs))
+    equations = f"a = 2 \n b = 3 \n total = {terms} \n above = IF THEN ELSE({terms} > 7, 1, 0)*5 \n x = INTEG(total, 0)"
+    run = sd.simulate(sd.load(write_model(tmp_path, equations), check_units=False), solver=sd.Euler())
+    exact = sum((-1 if sign == "-" else 1) * (2 * place if place % 2 else 3) for place, sign in enumerate(signs))
+    assert run["total"][-1] == exact and run["above"][-1] == 5
