@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sd_cluster.delays import Trees, minus, over, plus, times
 from sd_cluster.expressions import Call, Expression, Name, Number, Operation
 from sd_cluster.lowering import SEED, Section
+from sd_cluster.model import Held
 
 KINDS = {"gamma": 1.0, "beta": 2.0, "weibull": 3.0, "triangular": 4.0, "poisson": 5.0, "binomial": 6.0, "negative": 7.0}
 """Numbers by which `vectors.drawn` knows distributions."""
@@ -33,6 +34,23 @@ def normal(section: Section, trees: Trees) -> Expression:
     low, high, mean, deviation, *_ = section.arguments("random normal", trees, (4, 5))
     share = Call("normal_share", (low, high, mean, deviation, noise(section)))
     return plus(mean, times(deviation, Call("normal", (share,))))
+
+
+def pink(section: Section, trees: Trees) -> Expression:
+    """RANDOM PINK NOISE: normal numbers that forget the one before within a correlation time.
+
+    From step to step, so that mean and deviation are what is said at every length of it (Vensim's own structure).
+    """
+    mean, deviation, time, *_ = section.arguments("random pink noise", trees, (3, 4))
+    mean, deviation = section.auxiliary("mean", mean), section.auxiliary("deviation", deviation)
+    share = section.auxiliary("share of a step", over(Name("TIME STEP"), time))
+    name = section.hidden_name("pink noise")
+    own = section.inner(name)
+    wide = Call("sqrt", (over(minus(Number(2.0), share), share),))
+    white = times(deviation, wide, Call("normal", (noise(section),)))
+    following = plus(own, times(share, minus(plus(mean, white), own)))
+    begin = plus(mean, times(deviation, Call("normal", (noise(section),))))
+    return section.define(Held(name=name, hidden=True, following=following, initial=begin))
 
 
 def xmile_normal(section: Section, trees: Trees) -> Expression:

@@ -442,6 +442,7 @@ FUNCTIONS_OF_TREES: Mapping[str, Callable[[Section, Trees], Expression]] = {
     "random_gamma": chances.bounded("gamma", 1),
     "random_negative_binomial": chances.bounded("negative", 2),
     "random_normal": chances.normal,
+    "random_pink_noise": chances.pink,
     "random_poisson": chances.bounded("poisson", 1),
     "random_triangular": chances.triangular,
     "random_uniform": chances.uniform,

@@ -91,3 +91,17 @@ def test_random_functions_of_xmile_have_the_mean_that_they_are_given(tmp_path):
         values = run[f"x{number}"]
         error = values.std() / math.sqrt(len(values))
         assert abs(values.mean() - mean) < 4 * error, text
+
+
+@pytest.mark.parametrize("step", ["1", "0.25"])
+def test_pink_noise_has_its_spread_and_forgets_at_its_rate_whatever_the_step(step):
+    equations = "a = RANDOM PINK NOISE(5, 2, 4, 0) ~ Dmnl \n x = INTEG(a, 0) ~ Year"
+    model = tiny(equations, step=step, end="40000", save="1", check_units=False)
+    run = sd.simulate(model, solver=sd.Euler())
+    pink = run["a"]
+    assert abs(pink.mean() - 5) < 5 * 2 * math.sqrt(8 / 40_000), "the mean of numbers of which each eighth is another"
+    assert abs(pink.std() / 2 - 1) < 5 * math.sqrt(4 / 40_000)
+    forgets = (1 - float(step) / 4) ** (1 / float(step))
+    assert abs(np.corrcoef(pink[1:], pink[:-1])[0, 1] - forgets) < 5 / math.sqrt(40_000)
+    later = sd.simulate(model, solver=sd.RungeKutta4())["a"]
+    assert_close(later, pink, 1e-12, because="it is only defined at steps")
