@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as once
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -270,7 +270,7 @@ def _compile(model: Model, backend: Backend) -> Kernel:
     functions = plain = runtime.called()
     exec(compile(source + MARCHES, "<kernel>", "exec"), plain)
     extra = {**plain, **_TIMES}
-    exec(compile(printer.plain_source(), "<kernel>", "exec"), extra)
+    exec(compile(printer.switch_source(), "<kernel>", "exec"), extra)
     if backend == "numba":
         helpers = runtime.called(compiled=True)
         busy, idle = spared(source + MARCHES)
@@ -279,6 +279,17 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         given = {name: functions[name] for name in names}
         functions |= {name: plain[name] for name in idle}
         functions |= {loop: _when_called(busy, helpers, SIGNATURES, [loop], given) for loop in LOOPS}
+
+    @once
+    def tracing() -> dict[str, Any]:
+        found: dict[str, Any] = dict(runtime.called())
+        exec(compile(printer.trace_source(), "<kernel>", "exec"), found)
+        return found
+
+    def traced(name: str, *arguments: Any) -> Iterator[Any]:
+        steps: Iterator[Any] = tracing()[name](*arguments)
+        return steps
+
     settled = printer.structure
     return Kernel(
         model=model,
@@ -298,8 +309,8 @@ def _compile(model: Model, backend: Backend) -> Kernel:
         euler=functions["euler"],
         rk4=functions["rk4"],
         switch_times=extra["switch_times"],
-        trace=extra["trace"],
-        trace_start=extra["trace_start"],
+        trace=partial(traced, "trace"),
+        trace_start=partial(traced, "trace_start"),
     )
 
 

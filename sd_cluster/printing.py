@@ -207,12 +207,14 @@ class Printer:
         ]
         return "\n\n".join(parts) + "\n"
 
-    def plain_source(self) -> str:
-        """Source of what runs rarely and always in plain Python: `switch_times`, `trace` and `trace_start`."""
+    def switch_source(self) -> str:
+        """Source of `switch_times`, which always runs in plain Python."""
+        lines = ["times = []", *(line for node in self.structure.switches for line in self._switch(node))]
+        return self._function("switch_times(p, first, last)", [*lines, "return times"], clock=False) + "\n"
+
+    def trace_source(self) -> str:
+        """Source of `trace` and `trace_start`, which find out in plain Python why a run failed."""
         settled = self.structure
-        lines = ["times = []"]
-        lines += [line for node in settled.switches for line in self._switch(node)]
-        switch = self._function("switch_times(p, first, last)", [*lines, "return times"], clock=False)
         trace = []
         for name in settled.moving:
             equation = settled.equations[name]
@@ -234,7 +236,6 @@ class Printer:
             begin += [f"yield {name!r}", f"{self._place(equation)} = {self.number(expression)}"]
             begin += [f"yield {self._place(equation)}"]
         functions = [
-            switch,
             self._function("trace(t, tick, y, p)", [*trace, "return"]),
             self._function("trace_start(t, tick, y, p)", [*begin, "return"]),
         ]

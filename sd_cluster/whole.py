@@ -292,7 +292,7 @@ class WholePrinter(LoopPrinter):
             flowing = [*shared, *self._apart(parts, "flow", flows, ", dy")]
             stepping = ["wild = 0.0", *shared, *self._apart(parts, "step", ahead, ", dt, dy")]
             shown = [*shared, *self._apart(parts, "shown", rest)]
-            holds = [*shared, *self._turns()] if self._turns() else []
+            holds = (turns := self._turns()) and [*shared, *turns]
             begins = self._apart(parts, "begun", begun)
         else:
             passing = {name: self.blocks[name] for name in needed}
@@ -321,7 +321,8 @@ class WholePrinter(LoopPrinter):
     def _apart(self, parts: list[str], label: str, nests: Sequence[Nest], more: str = "") -> list[str]:
         """Calls of functions of some loops each, which are added to the parts of the source.
 
-        The compiler's time grows faster than what it is given at once, and functions can be shared.
+        The compiler's time grows faster than what it is given at once, and what a step, its outputs and held values
+        all need is compiled once.
         """
         calls = []
         for number, first in enumerate(range(0, len(nests), EACH_PART)):
