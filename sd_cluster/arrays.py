@@ -3,7 +3,7 @@
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, overload
 
@@ -134,9 +134,7 @@ class Whole:
             part = getattr(piece.equation, item, None)
             sums = walk(part) if isinstance(part, Expression) else ()
             for call in (node for node in sums if isinstance(node, Call) and node.function in REDUCTIONS):
-                inside = [node for node in outside_sums(call.arguments[0]) if isinstance(node, Name | Lookup)]
-                marked = {index.removesuffix("!") for node in inside for index in node.indices if index.endswith("!")}
-                total += self.ranges.count(marked)
+                total += self.ranges.count(index.removesuffix("!") for index in marked(call.arguments).values())
         return total
 
 
@@ -322,6 +320,31 @@ def shapes_of(pieces: Sequence[Piece], ranges: Ranges) -> dict[str, Shape]:
     }
 
 
+def told_apart(
+    rows: Iterable[tuple[str, ...]], piece: Piece, ranges: Ranges
+) -> Iterator[tuple[int, tuple[str, ...], bool]]:
+    """Elements of a piece, numbered, and whether its exceptions leave them out."""
+    groups = [[set(map(key, ranges.elements(name))) for name in group] for group in piece.exceptions]
+    for number, elements in enumerate(rows):
+        inner = elements[piece.outer :]
+        yield (
+            number,
+            elements,
+            any(all(key(e) in part for e, part in zip(inner, group, strict=False)) for group in groups),
+        )
+
+
+def marked(expressions: Iterable[Expression], bound: Collection[str] = ()) -> dict[str, str]:
+    """Indices with a `!` outside inner sums that are not bound yet, by their key: what a sum goes through."""
+    nodes = (node for part in expressions for node in outside_sums(part) if isinstance(node, Name | Lookup))
+    indices = (index for node in nodes for index in node.indices)
+    found: dict[str, str] = {}
+    for index in indices:
+        if index.endswith("!") and key(index) not in bound:
+            found.setdefault(key(index), index)
+    return found
+
+
 def equations_of(piece: Piece, ranges: Ranges, shapes: Mapping[str, Shape]) -> list[Equation]:
     """The equations of one piece, element by element."""
     writer = _Writer(piece, ranges, shapes)
@@ -438,10 +461,8 @@ class _Writer:
     def places(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Elements of the left-hand side with their number, without exceptions."""
         columns = [self.ranges.elements(subscript) for subscript in self.piece.subscripts]
-        left_out = [[set(map(key, self.ranges.elements(name))) for name in group] for group in self.piece.exceptions]
-        for order, elements in enumerate(itertools.product(*columns)):
-            inner = elements[self.piece.outer :]
-            if not any(all(key(e) in part for e, part in zip(inner, group, strict=False)) for group in left_out):
+        for order, elements, left_out in told_apart(itertools.product(*columns), self.piece, self.ranges):
+            if not left_out:
                 yield order, elements
 
     def equation(self, order: int, elements: tuple[str, ...]) -> Equation:
@@ -566,16 +587,11 @@ class _Writer:
 
     def _loops(self, arguments: Sequence[Expression], bound: Mapping[str, str]) -> list[dict[str, str]]:
         """What is bound for each element of the ranges marked by `!`."""
-        marked: dict[str, str] = {}
-        for argument in arguments:
-            for node in outside_sums(argument):
-                for index in node.indices if isinstance(node, Name | Lookup) else ():
-                    if index.endswith("!") and key(index) not in bound:
-                        marked[key(index)] = index.removesuffix("!")
-        columns = [self.ranges.elements(name) for name in marked.values()]
-        if self.ranges.count(marked.values()) > MOST_WRITTEN:
+        own = marked(arguments, bound)
+        columns = [self.ranges.elements(index.removesuffix("!")) for index in own.values()]
+        if math.prod(map(len, columns)) > MOST_WRITTEN:
             raise ModelError(f"a sum runs over more than {MOST_WRITTEN} elements; take fewer")
-        return [{**bound, **dict(zip(marked, row, strict=True))} for row in itertools.product(*columns)]
+        return [{**bound, **dict(zip(own, row, strict=True))} for row in itertools.product(*columns)]
 
     def _reduced(self, name: str, arguments: Sequence[Expression], bound: Mapping[str, str]) -> Expression:
         if name == "vector_select":

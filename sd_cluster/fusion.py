@@ -108,7 +108,7 @@ def _one_pass(nests: Sequence[Nest], kept: Mapping[str, Block], short: Sequence[
     reads = frozenset[str]().union(*(nest.reads for nest in second))
     second = [nest for nest in nests if nest in second or (nest in short and not reads.isdisjoint(nest.names))]
     far = reads.intersection(name for nest in first if nest not in second for name in nest.names)
-    head, count = nests[0].lines[0], rows_of(nests[0].lines[0])
+    head, count = nests[0].lines[0], _rows_of(nests[0].lines[0])
     lines = [f"for b0 in range(0, {count}, {ROWS}):"]
     for part in (first, second):
         own = _kept_for_a_round(
@@ -191,7 +191,7 @@ def _kept_for_a_round(
     Single numbers are kept in local variables, for which short loops are written out; others in the first row of their
     blocks, and those that are read some rows later in the first rows.
     """
-    count = rows_of(lines[0]) if kept or far else 0
+    count = _rows_of(lines[0]) if kept or far else 0
     own = [*lines[:1], *unrolled(lines[1:])] if count >= MANY_ROWS else list(lines)
     for block in kept.values():
         place = _row(block)
@@ -216,7 +216,7 @@ def _narrow(place: str) -> str:
     return place.replace("uint64(", "").replace(")]", "]")
 
 
-def rows_of(head: str) -> int:
+def _rows_of(head: str) -> int:
     """How many rows a pass goes through by its first line."""
     return int(head.removeprefix("for i0 in range(").removesuffix("):"))
 

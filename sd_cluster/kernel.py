@@ -273,7 +273,7 @@ def _compile(model: Model, backend: Backend) -> Kernel:
     exec(compile(printer.switch_source(), "<kernel>", "exec"), extra)
     if backend == "numba":
         helpers = runtime.called(compiled=True)
-        busy, idle = spared(source + MARCHES)
+        busy, idle = _without_idle(source + MARCHES)
         names = [name for name in SIGNATURES if name not in idle and name not in LOOPS]
         functions = cache.compiled(busy, helpers, {name: SIGNATURES[name] for name in names})
         given = {name: functions[name] for name in names}
@@ -326,13 +326,13 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
         helpers |= {"f_fetch": cache.fetching()} if "f_fetch" in source else {}
         parts = {name: _PARTS[more] for name, more in _PART.findall(source)}
         signatures = {**parts, "flows": SIGNATURES["outputs"], "ahead": AHEAD, **SIGNATURES}
-        busy, idle = spared(source + SWIFT_EULER)
+        busy, idle = _without_idle(source + SWIFT_EULER)
         leaving = {"flows", "rates", "rk4", *idle, *(name for name in parts if name.startswith("flow"))}
         swift = {name: one for name, one in signatures.items() if name not in leaving}
         functions = cache.compiled(busy, helpers, swift, inner=parts, reordered=bool(printer.sparse))
         given = {name: functions[name] for name in ("outputs", "hold", "limit") if name not in idle}
         functions |= {name: plain[name] for name in idle}
-        busy, _ = spared(source + MARCHES)
+        busy, _ = _without_idle(source + MARCHES)
         flows = [*(name for name in parts if name.startswith(("shared", "flow"))), "flows", "rates"]
         functions["rates"] = _when_called(busy, helpers, signatures, flows)
         functions["rk4"] = _when_called(busy, helpers, signatures, [*flows, "rk4"], given)
@@ -384,7 +384,7 @@ def _compile_whole(model: Model, backend: Backend) -> Kernel:
     )
 
 
-def spared(source: str) -> tuple[str, frozenset[str]]:
+def _without_idle(source: str) -> tuple[str, frozenset[str]]:
     """Source without the calls of functions that do nothing, and their names: to compile one takes 40 ms."""
     idle = frozenset(_IDLE.findall(source))
     calls = rf"^ +(?:{'|'.join(idle)})\(.*\)\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from sd_cluster.arrays import Piece, Shape, Whole, parted
+from sd_cluster.arrays import Piece, Shape, Whole, marked, parted
 from sd_cluster.errors import ModelError
 from sd_cluster.expressions import (
     NOISE,
@@ -18,7 +18,6 @@ from sd_cluster.expressions import (
     Lookup,
     Name,
     Operation,
-    outside_sums,
     walk,
 )
 from sd_cluster.model import key
@@ -307,12 +306,8 @@ class LoopPrinter(Printer):
         """A sum, product or extreme over ranges: a loop before the line that needs it."""
         inner = call.arguments[0]
         bound = {key(subscript) for subscript, _ in self.loops}
-        marked: dict[str, str] = {}
-        for node in outside_sums(inner):
-            for index in node.indices if isinstance(node, Name | Lookup) else ():
-                if index.endswith("!") and key(index) not in bound:
-                    marked.setdefault(key(index), index)
-        if not marked:
+        over = list(marked([inner], bound).values())
+        if not over:
             return self.number(inner)
         self.sums += 1
         total, number = f"s{self.sums}", self.sums
@@ -320,10 +315,10 @@ class LoopPrinter(Printer):
         self.before = []
         sparse = next((n for n in walk(inner) if isinstance(n, Name) and n.name in self.whole.sparse), None)
         if sparse is not None:
-            asked, heads, inner = self._sparse_loop(sparse, inner, number, list(marked.values()), inner)
+            asked, heads, inner = self._sparse_loop(sparse, inner, number, over, inner)
         else:
             asked, heads = [], []
-            for place, index in enumerate(marked.values()):
+            for place, index in enumerate(over):
                 begun, loop = gone_through(f"j{number}_{place}", len(self.ranges.elements(index.removesuffix("!"))))
                 heads += begun
                 self.loops.append((index, loop))
@@ -341,7 +336,7 @@ class LoopPrinter(Printer):
         self.before = [*outer, f"{total} = {first}", *asked, *lines]
         self.loops = outer_loops
         if call.function == "mean":
-            return f"({total} / {self.ranges.count(index.removesuffix('!') for index in marked.values())})"
+            return f"({total} / {self.ranges.count(index.removesuffix('!') for index in over)})"
         return total
 
     def _sparse_loop(

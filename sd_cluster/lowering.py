@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sd_cluster.arrays import MOST_WRITTEN, Piece
+from sd_cluster.arrays import MOST_WRITTEN, Piece, told_apart
 from sd_cluster.errors import ModelError, ReadingError, UnsupportedError, near
 from sd_cluster.expressions import FUNCTIONS, TIME, Call, Expression, Lookup, Name, Number, Operation, depth
 from sd_cluster.external import Outside
@@ -279,14 +279,11 @@ class Section:
 
     def _spared_places(self, item: Definition) -> set[int]:
         """Numbers of the elements of a definition that it leaves out."""
-        ranges = self.lowering.ranges
-        groups = [[set(map(key, ranges.elements(name))) for name in group] for group in item.exceptions]
-        elements = enumerate(self.elements(item)) if groups else ()
-        return {
-            number
-            for number, own in elements
-            if any(all(key(e) in part for e, part in zip(own, group, strict=False)) for group in groups)
-        }
+        if not item.exceptions:
+            return set()
+        piece = Piece(Parameter(name=item.name), item.subscripts, item.exceptions)
+        told = told_apart(self.elements(item), piece, self.lowering.ranges)
+        return {number for number, _, left_out in told if left_out}
 
     def _data(
         self, item: Definition, about: dict[str, Any], points: Sequence[tuple[Sequence[float], Sequence[float]]]
@@ -403,10 +400,10 @@ class Section:
 
         Behind `given` places that other expressions give.
         """
-        ranges, subscripts = self.lowering.ranges, list(tree.subscripts)
-        computed: list[Tree] = []
         if self.lowering.source.dialect != "xmile" or key(tree.name) not in self.names:
             return tree
+        ranges, subscripts = self.lowering.ranges, list(tree.subscripts)
+        computed: list[Tree] = []
         for number, subscript in enumerate(subscripts):
             folded = key(subscript)
             if subscript in ranges or ranges.is_element(subscript) or ranges.is_element(self._unqualified(subscript)):

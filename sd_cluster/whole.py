@@ -9,7 +9,7 @@ bit, its columns lie there as 32-bit words, and indices are taken without sign).
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -94,10 +94,6 @@ class WholePrinter(LoopPrinter):
                     found.add(node.table)
         return found
 
-    def _own(self, name: str) -> list[Expression]:
-        """Expressions that give an auxiliary its value during a run."""
-        return [part for piece in self.pieces[name] if (part := running(piece.equation)) is not None]
-
     def _classified(self) -> tuple[list[str], list[str]]:
         """Auxiliaries that depend on parameters alone, and the others."""
         changing = {TIME} | {n for n, kind in self.kinds.items() if isinstance(kind, Stock | Frozen | Held)}
@@ -105,7 +101,7 @@ class WholePrinter(LoopPrinter):
         while True:
             before = len(changing)
             for name in auxiliaries:
-                own = self._own(name)
+                own = self._read_by(name, running)
                 varies = any(isinstance(n, Call) and n.function in VARYING for part in own for n in walk(part))
                 first = any(piece.equation.initial is not None for piece in self.pieces[name]
                             if isinstance(piece.equation, Auxiliary))  # fmt: skip
@@ -162,7 +158,9 @@ class WholePrinter(LoopPrinter):
         noisy = {
             name.split(" #")[0]
             for name in self.moving
-            if any(isinstance(n, Call) and n.function == NOISE for part in self._own(name) for n in walk(part))
+            if any(
+                isinstance(n, Call) and n.function == NOISE for part in self._read_by(name, running) for n in walk(part)
+            )
         }
         parts = list(moving_expressions(piece.equation for pieces in self.pieces.values() for piece in pieces))
         switches, unlocated, _ = switches_of(parts, {*of_kind[Parameter], *self.constant})
@@ -337,38 +335,34 @@ class WholePrinter(LoopPrinter):
         """Stocks, frozen and held values, and the variables that their values at the start depend on."""
         settled = set(self.constant)
         kinds = {n: k for n, k in self.kinds.items() if isinstance(k, Auxiliary | Stock | Frozen | Held)}
-        pending = [name for name, kind in kinds.items() if not isinstance(kind, Auxiliary)]
-        needed: set[str] = set()
-        while pending:
-            name = pending.pop()
-            if name in kinds and name not in settled and name not in needed:
-                needed.add(name)
-                pending += self._reads(
-                    p for piece in self.pieces[name] for p in _read_by(piece, starting) if p is not None
-                )
+        begun = {name for name, kind in kinds.items() if not isinstance(kind, Auxiliary)}
+        parts = (part for name in begun for part in self._read_by(name, starting))
+        needed = begun | self._upstream_of(parts, kinds.keys() - settled, starting)
         return [name for name in kinds if name in needed]
 
-    def _upstream_of(self, expressions: Iterable[Expression]) -> set[str]:
+    def _upstream_of(
+        self, expressions: Iterable[Expression], among: Collection[str] | None = None, value: Any = running
+    ) -> set[str]:
+        """Variables that expressions depend on, of those that move or of others."""
         wanted: set[str] = set()
-        moving = set(self.moving)
+        among = set(self.moving) if among is None else among
         pending = list(self._reads(expressions))
         while pending:
             name = pending.pop()
-            if name in moving and name not in wanted:
+            if name in among and name not in wanted:
                 wanted.add(name)
-                pending += self._reads(self._own(name))
+                pending += self._reads(self._read_by(name, value))
         return wanted
+
+    def _read_by(self, name: str, value: Any) -> list[Expression]:
+        """Expressions that give a variable its value."""
+        return [part for piece in self.pieces[name] for part in _given_by(piece.equation, value)]
 
     def _ordered(self, names: Sequence[str], value: Any, wanted: set[str]) -> list[Nest]:
         """Loops that compute some variables, each after what it reads; circles of arrays are written out."""
         members = {name: name for name in names if name in wanted}
         groups: dict[str, list[str]] = {name: [name] for name in members}
-        graph: dict[str, set[str]] = {}
-        for name in members:
-            found = [value(piece.equation) for piece in self.pieces[name]]
-            if value is starting:
-                found += [getattr(piece.equation, "delay", None) for piece in self.pieces[name]]
-            graph[name] = self._reads(part for part in found if part is not None)
+        graph = {name: self._reads(self._read_by(name, value)) for name in members}
         while True:
             joined: dict[str, set[str]] = {group: set() for group in groups}
             for name, reads in graph.items():
@@ -396,7 +390,7 @@ class WholePrinter(LoopPrinter):
             else:
                 for piece in pieces:
                     self._begin_nest()
-                    nests.append(self._nested(piece, self._assigned(piece, value), _read_by(piece, value)))
+                    nests.append(self._nested(piece, self._assigned(piece, value), _given_by(piece.equation, value)))
         return nests
 
     def _following(self, names: Sequence[str], value: Any) -> list[Piece] | None:
@@ -410,7 +404,7 @@ class WholePrinter(LoopPrinter):
         boxes = [(piece.equation.name, self._box(piece.equation.name, piece.subscripts)) for piece in pieces]
         graph: dict[int, list[int]] = {}
         for number, piece in enumerate(pieces):
-            nodes = [node for part in _read_by(piece, value) if part is not None for node in walk(part)]
+            nodes = [node for part in _given_by(piece.equation, value) for node in walk(part)]
             own = [(n.name, self._box(n.name, n.indices)) for n in nodes if isinstance(n, Name) and n.name in names]
             graph[number] = [other for other, box in enumerate(boxes) if any(_meet(box, one) for one in own)]
             graph[number] += [other for other in range(number) if _meet(boxes[other], boxes[number])]
@@ -445,12 +439,11 @@ class WholePrinter(LoopPrinter):
         self.copying = True
         self.copied, self.direct, self.labels = set(), set(), set()
 
-    def _nested(self, piece: Piece, lines: list[str], read: Sequence[Expression | None]) -> Nest:
+    def _nested(self, piece: Piece, lines: list[str], read: Sequence[Expression]) -> Nest:
         """The loops of one piece, with what they read, and what of it at the number of the outermost loop alone."""
-        parts = [part for part in read if part is not None]
         self._nest(piece)
         copied, reads, apart = self.copied - self.direct, set(self.labels), set()
-        for node in (node for part in parts for node in walk(part) if isinstance(node, Name | Lookup)):
+        for node in (node for part in read for node in walk(part) if isinstance(node, Name | Lookup)):
             name = node.name if isinstance(node, Name) else node.table
             if not name or (name, *map(key, node.indices[:1])) in copied:
                 continue
@@ -479,7 +472,7 @@ class WholePrinter(LoopPrinter):
     def _written_out(self, names: Sequence[str], value: Any) -> list[str]:
         """Single elements in an order in which they can be computed."""
         pieces = [piece for name in names for piece in self.pieces[name]]
-        read = self._reads(part for piece in pieces for part in _read_by(piece, value) if part is not None)
+        read = self._reads(part for name in names for part in self._read_by(name, value))
         if tables := sorted(read & self.whole.sparse.keys()):
             raise ModelError(
                 f"'{names[0]}' reads the sparse table '{tables[0]}' and depends on other elements of its own at the"
@@ -493,10 +486,7 @@ class WholePrinter(LoopPrinter):
         found: dict[str, Equation] = {}
         for piece in sorted(pieces, key=lambda piece: -self.ranges.count(piece.subscripts)):
             found |= {equation.name: equation for equation in equations_of(piece, self.ranges, self.shapes)}
-        graph = {
-            name: [r for r in self._reads(part for part in _given_by(item, value) if part is not None) if r in found]
-            for name, item in found.items()
-        }
+        graph = {name: [r for r in self._reads(_given_by(item, value)) if r in found] for name, item in found.items()}
         try:
             order = list(TopologicalSorter(graph).static_order())
         except CycleError as error:
@@ -603,7 +593,7 @@ class WholePrinter(LoopPrinter):
         return found[0], found[1]
 
     def _followed_by_held(self) -> list[Expression]:
-        held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
+        held = self.structure.held
         return [part for n in held for piece in self.pieces[n] for part in followed(piece.equation)]
 
     def _holds(self) -> list[str]:
@@ -612,7 +602,7 @@ class WholePrinter(LoopPrinter):
 
     def _turns(self) -> list[str]:
         """Lines that give held values what they have at the next step."""
-        held = [name for name, kind in self.kinds.items() if isinstance(kind, Held)]
+        held = self.structure.held
         lines: list[str] = []
         for name in held:
             for piece in self._sorted(name):
@@ -653,12 +643,10 @@ class WholePrinter(LoopPrinter):
         return lines
 
 
-def _read_by(piece: Piece, value: Any) -> list[Expression | None]:
-    return _given_by(piece.equation, value)
-
-
-def _given_by(equation: Equation, value: Any) -> list[Expression | None]:
-    return [value(equation), getattr(equation, "delay", None)]
+def _given_by(equation: Equation, value: Any) -> list[Expression]:
+    """Expressions that give an equation's variable its value, with what a delay's first one depends on."""
+    parts = (value(equation), getattr(equation, "delay", None))
+    return [part for part in parts if part is not None]
 
 
 def _meet(first: _Box, second: _Box) -> bool:
